@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plan: what a run would do. Digests the sources (or looks them up), computes keys in topological order as far as they
+ * can be known, and asks the store. Early cutoff: a node downstream of something that will run has no key yet.
+ */
+#ifndef PKG_ENGINE_PLAN_H
+#define PKG_ENGINE_PLAN_H
+
+#include "engine/graph.h"
+#include "runtime/store/store.h"
+
+enum node_state {
+    NODE_PENDING,    /* not decided: something upstream will run (shown as "to run, if ... changes") */
+    NODE_RUN,        /* will run: no record under its key */
+    NODE_UPTODATE,   /* record found, nothing to do */
+    NODE_BLOCKED,    /* cannot run (source missing) */
+    NODE_RUNNING, NODE_DONE, NODE_FAILED, NODE_SKIPPED, /* during and after a run */
+};
+const char *node_state_name(enum node_state s); /* "pending", "to run", "up to date", "blocked", "running", "done", "failed", "skipped" */
+
+struct planned {
+    enum node_state state;
+    bool keyed;
+    struct digest key;
+    struct js *expanded;   /* the expanded key, when keyed */
+    struct record *record; /* when up to date or done */
+    char *reason;          /* "never run", "learning_rate 0.0003 -> 0.001", "input lora changed", "lora runs first" */
+    int same_as;           /* another node with the same key that computes it, -1: none */
+    struct op_cost cost;
+    double seconds;        /* estimate: history of equal work, else cost; 0 unknown */
+    size_t n_sources;
+    struct plan_source { char *label, *path; bool known; struct digest digest; } *sources;
+};
+
+struct plan {
+    const struct graph *graph;
+    struct store *store;
+    struct planned *nodes; /* one a graph node */
+    size_t n_run, n_pending, n_uptodate, n_blocked, n_shared;
+    double seconds;
+    uint64_t peak_memory;
+};
+
+/* `read_sources`: digest files that the stat cache does not know (run); else nodes with unknown sources are NODE_RUN with
+ * the reason "source not read yet" (plan, viz, show). Reports file digesting through p. force: node ids or base names that
+ * run in any case. */
+int plan_make(const struct graph *g, struct store *s, bool read_sources, const char *const *force, size_t n_force,
+              const struct progress *p, struct plan **out, struct err *e);
+void plan_free(struct plan *p);
+
+/* Computes key and expanded key of node i whose input artifacts are known (in edge order). */
+int plan_key(struct plan *p, size_t i, const struct artifact *const *inputs, struct err *e);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * safetensors: reading through mmap and writing. Format: u64 little-endian header length, JSON header, data; offsets
+ * must cover the data exactly, without holes or overlap (https://github.com/huggingface/safetensors). Every size is
+ * checked before use; errors name file and tensor.
+ */
+#ifndef PKG_FORMATS_SAFETENSORS_H
+#define PKG_FORMATS_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/dtype.h"
+#include "runtime/base/err.h"
+
+enum { TENSOR_MAX_DIMS = 8 };
+
+struct tensor {
+    const char *name; /* owned by the file */
+    enum dtype dtype;
+    int ndim;
+    size_t shape[TENSOR_MAX_DIMS];
+    size_t n;         /* elements */
+    size_t bytes;
+    size_t offset;    /* of the data, from the start of the file */
+    const void *data; /* in the map; NULL when only the header was read */
+};
+
+struct st_file;
+
+int st_open(const char *path, struct st_file **out, struct err *e);      /* maps the file */
+int st_open_header(const char *path, struct st_file **out, struct err *e); /* reads and checks the header only */
+void st_close(struct st_file *f);
+size_t st_count(const struct st_file *f);
+const struct tensor *st_at(const struct st_file *f, size_t i); /* by name, ascending */
+const struct tensor *st_find(const struct st_file *f, const char *name); /* NULL when absent */
+const char *st_path(const struct st_file *f);
+
+/* Writing: declare every tensor, begin, then give the data of each in ascending order of name, in pieces if wanted.
+ * Metadata {"format": "pt"}. The file appears under its name only when st_write_end succeeds (temporary name, rename).*/
+struct st_writer;
+int st_writer_new(const char *path, struct st_writer **out, struct err *e);
+int st_declare(struct st_writer *w, const char *name, enum dtype t, int ndim, const size_t *shape, struct err *e);
+int st_write_begin(struct st_writer *w, struct err *e);             /* sorts the names, writes the header */
+size_t st_writer_count(const struct st_writer *w);
+const struct tensor *st_writer_at(const struct st_writer *w, size_t i); /* after begin: in the order of writing */
+int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e); /* consecutive data */
+/* Or any order: the bytes of tensor `name` from `at` on. Not mixed with st_write. Thread-safe between tensors. */
+int st_write_at(struct st_writer *w, const char *name, size_t at, const void *p, size_t bytes, struct err *e);
+int st_write_end(struct st_writer *w, struct err *e);
+void st_writer_free(struct st_writer *w); /* removes the temporary file unless ended */
+
+#endif

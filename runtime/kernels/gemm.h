@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gemm: matrix products. The only shim over oneDNN (2.6 and 3.x) and OpenBLAS; nothing else includes their headers.
+ * All matrices row-major, leading dimensions in elements. A and B share one type (F32 or BF16); C is f32.
+ *   GEMM_NT  C (m, n) = A (m, k) B (n, k)^T     y = x W^T
+ *   GEMM_NN  C (m, n) = A (m, k) B (k, n)       dx = dy W
+ *   GEMM_TN  C (m, n) = A (k, m)^T B (k, n)     dW = dy^T x
+ * accumulate: C += instead of C =. Work is cut into slabs of fixed size, each one single-threaded library call under one
+ * par_for, so that the bytes of C do not depend on the number of threads. Any thread; zero sizes are fine.
+ */
+#ifndef PKG_KERNELS_GEMM_H
+#define PKG_KERNELS_GEMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "runtime/base/dtype.h"
+#include "runtime/base/err.h"
+
+enum gemm_form { GEMM_NT, GEMM_NN, GEMM_TN };
+
+int gemm(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, const void *a, size_t lda, const void *b, size_t ldb,
+         bool accumulate, float *c, size_t ldc, struct err *e);
+void gemm_ref(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, const void *a, size_t lda, const void *b,
+              size_t ldb, bool accumulate, float *c, size_t ldc);
+
+/* The same on the calling thread alone, for use inside a par_for item. */
+int gemm_serial(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, const void *a, size_t lda, const void *b,
+                size_t ldb, bool accumulate, float *c, size_t ldc, struct err *e);
+
+bool gemm_has_bf16(void);          /* the processor multiplies bf16 in hardware (AVX-512 BF16 or AMX) */
+const char *gemm_version(void);    /* "oneDNN 2.6.3 (avx512_core_bf16), OpenBLAS 0.3.21" for `version` and `doctor` */
+
+#endif

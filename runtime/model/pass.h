@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pass: the one forward and backward pass (method.md 8), over a packed batch: tokens of several sequences end to end;
+ * positions and attention restart at every boundary; no padding. What differs between uses is handed in: a weight
+ * source, an adapter set, a gradient sink, a target selection.
+ *
+ * Residual stream, norms, softmax and losses are f32; matrix products take inputs in the compute type (f32, or bf16 with
+ * f32 accumulation). Results do not depend on the number of threads.
+ */
+#ifndef PKG_MODEL_PASS_H
+#define PKG_MODEL_PASS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/base/dtype.h"
+#include "runtime/base/err.h"
+#include "runtime/exec/progress.h"
+#include "runtime/model/config.h"
+#include "runtime/model/lora.h"
+#include "runtime/model/weights.h"
+
+/* T = cu[n_seqs] tokens. Targets: position pos[i] (index into the packed tokens) predicts token id[i] with weight w[i] in
+ * the total loss; ascending; sequence s owns targets target_cu[s] .. target_cu[s+1]. All arrays belong to the caller. */
+struct batch {
+    int n_seqs;
+    const int32_t *cu;        /* n_seqs + 1, cu[0] = 0 */
+    const int32_t *ids;       /* T */
+    int n_targets;
+    const int32_t *target_cu; /* n_seqs + 1 */
+    const int32_t *target_pos, *target_id;
+    const float *target_weight; /* NULL: 1 / (targets of its sequence) */
+};
+
+/* What the backward pass gives away. A NULL function means "not wanted" (and is not computed).
+ *
+ * linear: the gradient of rows [row0, row0 + rows) of weight (layer, mod) is dW = dY^T X, dY (n, rows), X (n, in), both in
+ *   type t (the compute type), row strides ldy, ldx in elements. Row ranges of one weight come in ascending order and
+ *   cover it once per call of pass_backward, except lm_head, which may come in several chunks of tokens whose boundaries
+ *   are sequence boundaries: all rows for one chunk, then the next chunk. seq_cu[0..n_seqs] cut the n rows into
+ *   sequences first_seq .. first_seq + n_seqs - 1 (a sequence may be empty).
+ * vector: the gradient of a norm weight or bias is dw[j] = sum_t dy[t][j] * (xhat ? xhat[t][j] : 1), f32, (T, n).
+ * embed: dx (T, d) f32, the gradient with respect to the embedding rows of ids[t]. For tied models lm_head's gradient
+ *   comes through `linear` as MOD_HEAD; the sink adds both before anything non-linear.
+ * Order: lm_head, norm, layers from last to first (each: down, up, gate, post norm, o, v, k, q, input norm), embed. */
+struct grad_linear {
+    int layer;
+    enum module mod;
+    size_t row0, rows, in, n;
+    enum dtype t;
+    const void *dy, *x;
+    size_t ldy, ldx;
+    int first_seq, n_seqs;
+    const int32_t *seq_cu;
+};
+struct grad_vector {
+    int layer;
+    enum module mod;
+    bool bias;
+    size_t n, tokens;
+    const float *dy, *xhat; /* row stride n */
+    int n_seqs;
+    const int32_t *seq_cu;
+};
+struct grad_sink {
+    void *u;
+    int (*linear)(void *u, const struct grad_linear *g, struct err *e);
+    int (*vector)(void *u, const struct grad_vector *g, struct err *e);
+    int (*embed)(void *u, const struct batch *b, const float *dx, struct err *e);
+};
+
+struct pass_options {
+    const struct weights *weights;
+    struct lora *lora;           /* NULL: none. Gradients go into its accumulators when it is trainable */
+    bool training;               /* dropout active */
+    uint64_t dropout_seed, dropout_step; /* the counter of the generator */
+    bool recompute;              /* keep only each layer's input; recompute the layer in backward (least memory) */
+    const struct progress *progress; /* polled once a layer; updated in units of `progress_unit` when not NULL */
+    double progress_done, progress_total; /* tokens: the pass adds its own T from progress_done on */
+};
+
+/* Forward with losses: seq_loss[s] (n_seqs, f64, may be NULL) = sum of the cross entropies of the sequence's targets,
+ * unweighted; *total = weighted sum over all targets. A batch without targets is ERR_INPUT. */
+int pass_loss(const struct pass_options *o, const struct batch *b, double *seq_loss, double *total, struct err *e);
+
+/* Forward and backward of the weighted total loss. sink may be NULL (adapter training alone). */
+int pass_backward(const struct pass_options *o, const struct batch *b, const struct grad_sink *sink, double *seq_loss,
+                  double *total, struct err *e);
+
+/* Logits (n, vocab_size) f32 at the given packed positions. */
+int pass_logits(const struct pass_options *o, const struct batch *b, const int32_t *pos, int n, float *logits, struct err *e);
+
+/* Estimated peak bytes of pass_backward (or of pass_loss when !backward) beyond the weights. */
+uint64_t pass_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t targets, bool backward, bool recompute);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * store: a content-addressed store on disk. Blobs lie under their SHA-256; records say which artifacts a key gave;
+ * one SQLite database (WAL) holds records, the stat cache of the user's files, and the history of runs. Invariants
+ * (docs/store.md): blob first, record second, both durable before a node counts as done; what is missing or damaged is a
+ * miss, never a failure; locks are the kernel's (flock), so a killed process leaves none.
+ *
+ * Layout of DIR: format (version), blobs/ab/cdef..., tmp/, locks/, checkpoints/KEY/, index.sqlite
+ * All functions are safe from any thread of a process (one connection under a mutex).
+ */
+#ifndef PKG_STORE_STORE_H
+#define PKG_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/err.h"
+#include "runtime/base/json.h"
+#include "runtime/base/sha.h"
+
+struct store;
+
+int store_open(const char *dir, struct store **out, struct err *e); /* makes it if need be; a newer format is ERR_UNSUPPORTED */
+void store_close(struct store *s);
+const char *store_dir(const struct store *s);
+
+/* ---- the user's files ---- */
+
+/* Digest of a file through the stat cache (device, inode, size, mtime_ns, ctime_ns; distrusted when the file changed
+ * within the clock's granularity of the reading). `cached_only`: ERR_NOTFOUND instead of reading the file. Remembers
+ * where the content lies, for store_resolve. */
+int store_file_digest(struct store *s, const char *path, bool cached_only, struct digest *out, struct err *e);
+
+/* ---- blobs ---- */
+
+int store_put_file(struct store *s, const char *path, struct digest *out, uint64_t *bytes, struct err *e); /* moves it in: digest, fsync, rename */
+bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes);          /* cheap check: there, right size */
+int store_blob_path(struct store *s, const struct digest *d, char **path, struct err *e); /* malloc'ed */
+/* A readable path with this content: blob, else a user's file whose stat still matches. ERR_NOTFOUND. malloc'ed. */
+int store_resolve(struct store *s, const struct digest *d, char **path, struct err *e);
+
+/* ---- artifacts and records ---- */
+
+struct artifact_file {
+    char *name;
+    struct digest digest;
+    uint64_t bytes;
+};
+
+struct artifact {
+    char *type;
+    struct js *desc;             /* descriptor */
+    size_t n;
+    struct artifact_file *files; /* by name, ascending */
+    struct digest digest;        /* over type, names, digests (not the descriptor): what enters the keys of consumers */
+};
+
+void artifact_seal(struct artifact *a); /* sorts the files, computes the digest */
+void artifact_release(struct artifact *a);
+
+struct record {
+    struct digest key;
+    struct js *expanded;     /* the expanded key: every field that entered it */
+    size_t n_out;
+    char **ports;
+    struct artifact *out;    /* n_out */
+    double wall, cpu;        /* seconds of the run that made it */
+    uint64_t peak_memory;    /* bytes */
+    int64_t made_at;         /* unix seconds */
+};
+
+/* 0 and *out (free with record_free) when the record is there and all its blobs pass the cheap check; ERR_NOTFOUND
+ * otherwise (a damaged or missing blob drops the record; `why`, if not NULL, gets a sentence). */
+int store_get_record(struct store *s, const struct digest *key, struct record **out, struct err *why);
+int store_put_record(struct store *s, const struct record *r, struct err *e); /* durable when it returns */
+void record_free(struct record *r);
+
+/* ---- one computation a key ---- */
+
+/* Takes the lock of a key. *busy: another process holds it (its description in e->msg) and !wait. */
+struct store_lock;
+int store_lock_key(struct store *s, const struct digest *key, bool wait, struct store_lock **out, bool *busy, struct err *e);
+void store_unlock(struct store_lock *l);
+
+/* ---- scratch ---- */
+
+int store_tmp_dir(struct store *s, char **path, struct err *e);  /* a fresh folder under DIR/tmp, on the same file system; malloc'ed */
+int store_checkpoint_dir(struct store *s, const struct digest *key, char **path, struct err *e);
+int store_drop_checkpoint(struct store *s, const struct digest *key, struct err *e);
+
+/* ---- history ---- */
+
+/* What the node was the last times it ran or was found up to date, newest first. */
+struct history_row {
+    int64_t run, at;
+    char *spec, *node, *status; /* "ran", "cached", "failed", ... */
+    struct digest key;
+    double wall, cpu;
+    uint64_t peak_memory;
+};
+int store_run_begin(struct store *s, const char *spec, const char *command, int64_t *run, struct err *e);
+int store_run_node(struct store *s, int64_t run, const char *node, const char *status, const struct digest *key, double wall,
+                   double cpu, uint64_t peak_memory, struct err *e);
+int store_run_end(struct store *s, int64_t run, const char *status, struct err *e);
+int store_history(struct store *s, const char *spec, const char *node, size_t limit, struct history_row **rows, size_t *n, struct err *e);
+void store_history_free(struct history_row *rows, size_t n);
+/* The expanded key of any key this store has recorded, stored or not (NULL, ERR_NOTFOUND). */
+int store_expanded(struct store *s, const struct digest *key, struct js **out, struct err *e);
+
+#endif
