@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Writing: tensors lie in the file in ascending order of name; the header is padded with spaces so that the data starts
+ * at a multiple of 8. Everything goes into a temporary file beside the target, which is renamed at the end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/base/arena.h"
+#include "runtime/base/json.h"
+#include "runtime/formats/safetensors.h"
+
+struct st_writer {
+    char *path, *tmp;
+    int fd;
+    struct arena arena;
+    struct tensor *tensors;
+    size_t n, cap;
+    size_t data_at, data_n; /* start and length of the data */
+    size_t written;         /* by st_write */
+    bool begun, anywhere, ended;
+};
+
+int st_writer_new(const char *path, struct st_writer **out, struct err *e)
+{
+    *out = NULL;
+    struct st_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return err_nomem(e, sizeof *w, path);
+    w->fd = -1;
+    w->path = strdup(path);
+    size_t n = strlen(path) + 8;
+    w->tmp = malloc(n);
+    if (!w->path || !w->tmp) {
+        st_writer_free(w);
+        return err_nomem(e, n, path);
+    }
+    snprintf(w->tmp, n, "%s.XXXXXX", path);
+    w->fd = mkostemp(w->tmp, O_CLOEXEC);
+    if (w->fd < 0) {
+        int rc = err_errno(e, "%s: cannot create a temporary file beside it", path);
+        st_writer_free(w);
+        return rc;
+    }
+    *out = w;
+    return 0;
+}
+
+int st_declare(struct st_writer *w, const char *name, enum dtype t, int ndim, const size_t *shape, struct err *e)
+{
+    if (w->begun || ndim < 0 || ndim > TENSOR_MAX_DIMS)
+        return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\" declared too late or with %d dimensions", w->path, name, ndim);
+    if (w->n == w->cap) {
+        size_t cap = w->cap ? w->cap * 2 : 64;
+        struct tensor *more = realloc(w->tensors, cap * sizeof *more);
+        if (!more)
+            return err_nomem(e, cap * sizeof *more, w->path);
+        w->tensors = more;
+        w->cap = cap;
+    }
+    struct tensor x = {.name = arena_str(&w->arena, str_of(name)), .dtype = t, .ndim = ndim, .n = 1};
+    if (!x.name)
+        return err_nomem(e, strlen(name), w->path);
+    for (int i = 0; i < ndim; i++) {
+        x.shape[i] = shape[i];
+        if (__builtin_mul_overflow(x.n, shape[i], &x.n))
+            return err_set(e, ERR_INPUT, "%s: tensor \"%s\" is too large", w->path, name);
+    }
+    if (__builtin_mul_overflow(x.n, dtype_size(t), &x.bytes))
+        return err_set(e, ERR_INPUT, "%s: tensor \"%s\" is too large", w->path, name);
+    w->tensors[w->n++] = x;
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
+}
+
+static int write_at(struct st_writer *w, size_t at, const void *p, size_t n, struct err *e)
+{
+    for (size_t done = 0; done < n;) {
+        size_t piece = n - done < (1u << 30) ? n - done : (1u << 30);
+        ssize_t k = pwrite(w->fd, (const char *)p + done, piece, (off_t)(at + done));
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return err_errno(e, "%s: write", w->path);
+        done += (size_t)k;
+    }
+    return 0;
+}
+
+static void header_text(const struct st_writer *w, struct buf *b)
+{
+    buf_puts(b, "{\"__metadata__\":{\"format\":\"pt\"}");
+    size_t at = 0;
+    for (size_t i = 0; i < w->n; i++) {
+        const struct tensor *t = &w->tensors[i];
+        buf_putc(b, ',');
+        js_write_str(b, str_of(t->name));
+        buf_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(t->dtype));
+        for (int d = 0; d < t->ndim; d++)
+            buf_printf(b, d ? ",%zu" : "%zu", t->shape[d]);
+        buf_printf(b, "],\"data_offsets\":[%zu,%zu]}", at, at + t->bytes);
+        at += t->bytes;
+    }
+    buf_putc(b, '}');
+    while (b->n % 8 && !b->failed)
+        buf_putc(b, ' ');
+}
+
+int st_write_begin(struct st_writer *w, struct err *e)
+{
+    if (w->n)
+        qsort(w->tensors, w->n, sizeof *w->tensors, by_name);
+    for (size_t i = 1; i < w->n; i++)
+        if (strcmp(w->tensors[i - 1].name, w->tensors[i].name) == 0)
+            return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\" declared twice", w->path, w->tensors[i].name);
+    struct buf head = {0};
+    header_text(w, &head);
+    if (head.failed)
+        return err_nomem(e, head.n, w->path);
+    uint8_t len[8];
+    for (int i = 0; i < 8; i++)
+        len[i] = (uint8_t)((uint64_t)head.n >> 8 * i);
+    w->data_at = 8 + head.n;
+    int rc = write_at(w, 0, len, 8, e);
+    if (rc == 0)
+        rc = write_at(w, 8, head.p, head.n, e);
+    buf_release(&head);
+    size_t at = w->data_at;
+    for (size_t i = 0; i < w->n; i++) {
+        w->tensors[i].offset = at;
+        at += w->tensors[i].bytes;
+    }
+    w->data_n = at - w->data_at;
+    if (rc == 0 && w->data_n) { /* the disk refuses now rather than after the work; sparse where that is not supported */
+        int no = posix_fallocate(w->fd, 0, (off_t)at);
+        if (no == ENOSPC || no == EDQUOT || no == EFBIG) {
+            errno = no;
+            rc = err_errno(e, "%s: %zu bytes", w->path, at);
+        }
+    }
+    w->begun = rc == 0;
+    return rc;
+}
+
+size_t st_writer_count(const struct st_writer *w)
+{
+    return w->n;
+}
+
+const struct tensor *st_writer_at(const struct st_writer *w, size_t i)
+{
+    return &w->tensors[i];
+}
+
+int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e)
+{
+    if (!w->begun || bytes > w->data_n - w->written)
+        return err_set(e, ERR_INTERNAL, "%s: more data than the declared tensors hold", w->path);
+    int rc = write_at(w, w->data_at + w->written, p, bytes, e);
+    w->written += bytes;
+    return rc;
+}
+
+int st_write_at(struct st_writer *w, const char *name, size_t at, const void *p, size_t bytes, struct err *e)
+{
+    struct tensor key = {.name = name};
+    const struct tensor *t = w->begun && w->n ? bsearch(&key, w->tensors, w->n, sizeof key, by_name) : NULL;
+    if (!t || at > t->bytes || bytes > t->bytes - at)
+        return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\": %zu bytes at %zu do not fit", w->path, name, bytes, at);
+    __atomic_store_n(&w->anywhere, true, __ATOMIC_RELAXED);
+    return write_at(w, t->offset + at, p, bytes, e);
+}
+
+int st_write_end(struct st_writer *w, struct err *e)
+{
+    if (!w->begun || (!w->anywhere && w->written != w->data_n))
+        return err_set(e, ERR_INTERNAL, "%s: %zu of %zu bytes were written", w->path, w->written, w->data_n);
+    if (fchmod(w->fd, 0644) < 0 || fsync(w->fd) < 0)
+        return err_errno(e, "%s: write", w->path);
+    int fd = w->fd;
+    w->fd = -1;
+    if (close(fd) < 0)
+        return err_errno(e, "%s: close", w->path);
+    if (rename(w->tmp, w->path) < 0)
+        return err_errno(e, "%s: rename", w->path);
+    w->ended = true;
+    return 0;
+}
+
+void st_writer_free(struct st_writer *w)
+{
+    if (!w)
+        return;
+    if (w->fd >= 0)
+        close(w->fd);
+    if (!w->ended && w->tmp)
+        unlink(w->tmp);
+    arena_release(&w->arena);
+    free(w->tensors);
+    free(w->tmp);
+    free(w->path);
+    free(w);
+}
