@@ -103,13 +103,17 @@ static int parse_type(const struct js *c, const char *what, struct model_config 
     return 0;
 }
 
-/* A window shorter than the length would change attention; one that is not used, or never shorter, is fine. */
-static int check_window(const struct js *c, const char *what, const struct model_config *o, struct err *e)
+/* Within its window a model attends as ours do: a shorter window shortens the longest sequence. qwen2 names a window that
+ * it only uses when told to. */
+static int check_window(const struct js *c, const char *what, struct model_config *o, struct err *e)
 {
     int64_t window = js_int(js_get(c, "sliding_window"), 0);
-    bool used = strcmp(o->model_type, "qwen2") == 0 ? js_bool(js_get(c, "use_sliding_window"), false) : window > 0;
-    if (used && window > 0 && window < o->max_position_embeddings && strcmp(o->model_type, "mistral") != 0)
+    bool used = strcmp(o->model_type, "mistral") == 0 || js_bool(js_get(c, "use_sliding_window"), false);
+    if (!used || window <= 0 || window >= o->max_position_embeddings)
+        return 0;
+    if (strcmp(o->model_type, "mistral") != 0)
         return err_set(e, ERR_UNSUPPORTED, "%s: sliding window attention (%lld) is not supported", what, (long long)window);
+    o->max_position_embeddings = (int)window;
     return 0;
 }
 

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening a model: every file that model.json names is found by digest, mapped once, and each tensor checked against
+ * what model.json and the configuration say of it.
+ */
+#include "runtime/model/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/arena.h"
+#include "runtime/base/fs.h"
+#include "runtime/text/tokenizer.h"
+
+struct model {
+    struct js *json;
+    struct model_config config;
+    struct st_file **files;
+    size_t n_files;
+    const struct tensor **tensors; /* by name */
+    size_t n;
+    char *tokenizer_path;
+    struct tokenizer *tokenizer;
+};
+
+/* ---- what a configuration needs ---- */
+
+static const struct js *find_entry(const struct js *list, const char *name)
+{
+    size_t lo = 0, hi = js_len(list);
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        const char *at = js_cstr(js_get(js_at(list, mid), "name"));
+        int cmp = at ? strcmp(name, at) : -1;
+        if (cmp == 0)
+            return js_at(list, mid);
+        if (cmp < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return NULL;
+}
+
+static int check_param(const struct model_config *c, const struct js *list, const char *what, int layer, enum module m,
+                       bool bias, struct err *e)
+{
+    char name[PARAM_NAME_MAX];
+    param_name(name, layer, m, bias);
+    const struct js *t = find_entry(list, name), *shape = js_get(t, "shape");
+    if (!t)
+        return err_set(e, ERR_INPUT, "%s: tensor \"%s\" is missing, which config.json asks for", what, name);
+    size_t out, in;
+    module_shape(c, m, &out, &in);
+    bool vector = bias || in == 1;
+    bool right = vector ? js_len(shape) == 1 && js_int(js_at(shape, 0), -1) == (int64_t)out
+                        : js_len(shape) == 2 && js_int(js_at(shape, 0), -1) == (int64_t)out && js_int(js_at(shape, 1), -1) == (int64_t)in;
+    if (!right) {
+        struct buf b = {0};
+        js_write(&b, shape);
+        err_set(e, ERR_INPUT, "%s: tensor \"%s\" has shape %s, config.json asks for [%zu%s%.0zu]", what, name, b.p ? b.p : "?", out,
+                vector ? "" : ",", vector ? 0 : in);
+        buf_release(&b);
+        return e->code;
+    }
+    const char *dtype = js_cstr(js_get(t, "dtype"));
+    if (!dtype || (strcmp(dtype, "F32") != 0 && strcmp(dtype, "BF16") != 0 && strcmp(dtype, "F16") != 0))
+        return err_set(e, ERR_UNSUPPORTED, "%s: tensor \"%s\" has type %s; weights in F32, BF16 and F16 are read", what, name,
+                       dtype ? dtype : "?");
+    return 0;
+}
+
+static int check_params(const struct model_config *c, const struct js *list, const char *what, struct err *e)
+{
+    int rc = check_param(c, list, what, -1, MOD_EMBED, false, e);
+    if (rc == 0)
+        rc = check_param(c, list, what, -1, MOD_NORM, false, e);
+    if (rc == 0 && !c->tie_word_embeddings)
+        rc = check_param(c, list, what, -1, MOD_HEAD, false, e);
+    for (int l = 0; rc == 0 && l < c->num_hidden_layers; l++) {
+        for (int m = 0; rc == 0 && m < MOD_LINEARS; m++) {
+            rc = check_param(c, list, what, l, (enum module)m, false, e);
+            if (rc == 0 && module_has_bias(c, (enum module)m))
+                rc = check_param(c, list, what, l, (enum module)m, true, e);
+        }
+        if (rc == 0)
+            rc = check_param(c, list, what, l, MOD_INPUT_NORM, false, e);
+        if (rc == 0)
+            rc = check_param(c, list, what, l, MOD_POST_NORM, false, e);
+    }
+    return rc;
+}
+
+/* ---- opening ---- */
+
+static int open_files(struct model *m, const struct js *list, model_resolve_fn *resolve, void *u, struct err *e)
+{
+    struct file_id {
+        const char *digest;
+    } *seen = calloc(js_len(list) + 1, sizeof *seen);
+    m->files = calloc(js_len(list) + 1, sizeof(struct st_file *));
+    m->tensors = calloc(js_len(list) + 1, sizeof(struct tensor *));
+    int rc = seen && m->files && m->tensors ? 0 : err_nomem(e, js_len(list) * 24, "tensor table");
+    for (size_t i = 0; rc == 0 && i < js_len(list); i++) {
+        const char *digest = js_cstr(js_get(js_at(list, i), "file")), *name = js_cstr(js_get(js_at(list, i), "name"));
+        size_t k = 0;
+        if (!digest || !name) {
+            rc = err_set(e, ERR_DAMAGED, "model.json: tensor %zu has no name or no file", i);
+            break;
+        }
+        while (k < m->n_files && strcmp(seen[k].digest, digest) != 0)
+            k++;
+        if (k == m->n_files) {
+            const char *path;
+            rc = resolve(u, digest, &path, e);
+            if (rc == 0)
+                rc = st_open(path, &m->files[k], e);
+            if (rc != 0)
+                break;
+            seen[k].digest = digest;
+            m->n_files++;
+        }
+        m->tensors[m->n] = st_find(m->files[k], name);
+        if (!m->tensors[m->n])
+            rc = err_set(e, ERR_DAMAGED, "%s: tensor \"%s\" is not in the file, although model.json says so", st_path(m->files[k]), name);
+        else
+            m->n++;
+    }
+    free(seen);
+    return rc;
+}
+
+int model_open(const struct js *json, model_resolve_fn *resolve, void *u, struct model **out, struct err *e)
+{
+    *out = NULL;
+    struct model *m = calloc(1, sizeof *m);
+    if (!m)
+        return err_nomem(e, sizeof *m, "model");
+    m->json = js_ref(json);
+    const struct js *list = js_get(json, "tensors");
+    int rc = model_config_parse(js_get(json, "config"), "config.json", &m->config, e);
+    if (rc == 0)
+        rc = check_params(&m->config, list, "model", e);
+    if (rc == 0)
+        rc = open_files(m, list, resolve, u, e);
+    const char *tokenizer = js_cstr(js_get(js_get(json, "tokenizer"), "digest"));
+    if (rc == 0 && tokenizer) {
+        const char *path;
+        rc = resolve(u, tokenizer, &path, e);
+        if (rc == 0 && !(m->tokenizer_path = strdup(path)))
+            rc = err_nomem(e, strlen(path), "path");
+    }
+    if (rc == 0)
+        *out = m;
+    else
+        model_close(m);
+    return rc;
+}
+
+void model_close(struct model *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->n_files; i++)
+        st_close(m->files[i]);
+    tokenizer_free(m->tokenizer);
+    free(m->tokenizer_path);
+    free(m->files);
+    free(m->tensors);
+    js_free(m->json);
+    free(m);
+}
+
+const struct model_config *model_config(const struct model *m)
+{
+    return &m->config;
+}
+
+const struct js *model_json(const struct model *m)
+{
+    return m->json;
+}
+
+static int by_name(const void *key, const void *at)
+{
+    return strcmp(key, (*(const struct tensor *const *)at)->name);
+}
+
+const struct tensor *model_tensor(const struct model *m, const char *name)
+{
+    const struct tensor *const *t = m->n ? bsearch(name, m->tensors, m->n, sizeof *m->tensors, by_name) : NULL;
+    return t ? *t : NULL;
+}
+
+size_t model_tensor_count(const struct model *m)
+{
+    return m->n;
+}
+
+const struct tensor *model_tensor_at(const struct model *m, size_t i)
+{
+    return m->tensors[i];
+}
+
+int model_tokenizer(struct model *m, const struct tokenizer **out, struct err *e)
+{
+    if (!m->tokenizer && !m->tokenizer_path)
+        return err_set(e, ERR_INPUT, "the model has no tokenizer.json, which this step needs; put it beside config.json");
+    if (!m->tokenizer) {
+        int rc = tokenizer_read(m->tokenizer_path, &m->tokenizer, e);
+        if (rc != 0)
+            return rc;
+        if (tokenizer_size(m->tokenizer) > (size_t)m->config.vocab_size)
+            return err_set(e, ERR_INPUT, "%s: the tokenizer has %zu ids, the model a vocabulary of %d; they do not belong together",
+                           m->tokenizer_path, tokenizer_size(m->tokenizer), m->config.vocab_size);
+    }
+    *out = m->tokenizer;
+    return 0;
+}
+
+/* ---- describing a directory ---- */
+
+static struct js *read_in(const char *dir, const char *name, struct err *e)
+{
+    char *path = fs_join(dir, name);
+    struct js *j = path ? js_read(path, e) : NULL;
+    if (!path)
+        err_nomem(e, strlen(dir), "path");
+    free(path);
+    return j;
+}
+
+static bool has_file(const char *dir, const char *name)
+{
+    char *path = fs_join(dir, name);
+    bool there = path && fs_exists(path);
+    free(path);
+    return there;
+}
+
+static int push_name(char ***names, size_t *n, const char *name, struct err *e)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (strcmp((*names)[i], name) == 0)
+            return 0;
+    char **more = realloc(*names, (*n + 1) * sizeof *more);
+    if (!more || !(more[*n] = strdup(name))) {
+        *names = more ? more : *names;
+        return err_nomem(e, strlen(name), "file names");
+    }
+    *names = more;
+    ++*n;
+    return 0;
+}
+
+static int shard_names(const char *dir, char ***names, size_t *n, struct err *e)
+{
+    static const char index_name[] = "model.safetensors.index.json";
+    if (!has_file(dir, index_name)) {
+        if (has_file(dir, "model.safetensors"))
+            return push_name(names, n, "model.safetensors", e);
+        const char *other = has_file(dir, "pytorch_model.bin") || has_file(dir, "pytorch_model.bin.index.json")
+                                ? "it holds pytorch_model.bin, which is not read; save the model with safe_serialization=True"
+                                : "neither model.safetensors nor model.safetensors.index.json is there";
+        return err_set(e, ERR_INPUT, "%s: no weights: %s", dir, other);
+    }
+    struct js *index = read_in(dir, index_name, e);
+    if (!index)
+        return e->code;
+    const struct js *map = js_get(index, "weight_map");
+    int rc = js_len(map) ? 0 : err_set(e, ERR_INPUT, "%s/%s: weight_map is missing or empty", dir, index_name);
+    for (void *it = js_iter(map); rc == 0 && it; it = js_next(map, it)) {
+        const char *file = js_cstr(js_iter_value(it));
+        if (!file || strchr(file, '/') || strcmp(file, "..") == 0)
+            rc = err_set(e, ERR_INPUT, "%s/%s: \"%s\" names no file of this folder", dir, index_name, js_iter_key(it));
+        else
+            rc = push_name(names, n, file, e);
+    }
+    js_free(index);
+    return rc;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int model_dir_files(const char *dir, char ***names, size_t *n, struct err *e)
+{
+    *names = NULL;
+    *n = 0;
+    if (!fs_is_dir(dir))
+        return err_set(e, ERR_INPUT, "%s: no such directory; a model is a Hugging Face folder with config.json and model.safetensors", dir);
+    if (!has_file(dir, "config.json"))
+        return err_set(e, ERR_INPUT, "%s: no config.json; a model is a Hugging Face folder with config.json and model.safetensors", dir);
+    static const char *const optional[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"};
+    int rc = push_name(names, n, "config.json", e);
+    for (size_t i = 0; rc == 0 && i < sizeof optional / sizeof *optional; i++)
+        if (has_file(dir, optional[i]))
+            rc = push_name(names, n, optional[i], e);
+    if (rc == 0)
+        rc = shard_names(dir, names, n, e);
+    if (rc == 0)
+        qsort(*names, *n, sizeof **names, compare_names);
+    if (rc != 0) {
+        fs_list_free(*names, *n);
+        *names = NULL;
+        *n = 0;
+    }
+    return rc;
+}
+
+/* A token is a string or {"content": string, ...}. */
+static void copy_token(struct js *to, const struct js *from, const char *key)
+{
+    const struct js *j = js_get(from, key);
+    if (js_kind(j) == JS_OBJECT)
+        j = js_get(j, "content");
+    if (js_kind(j) == JS_STRING)
+        js_set(to, key, js_ref(j));
+}
+
+static struct js *tokenizer_facts(const char *dir, struct err *e)
+{
+    struct js *facts = js_object();
+    if (!facts) {
+        err_nomem(e, 64, "tokenizer facts");
+        return NULL;
+    }
+    if (!has_file(dir, "tokenizer_config.json"))
+        return facts;
+    struct js *c = read_in(dir, "tokenizer_config.json", e);
+    if (!c) {
+        js_free(facts);
+        return NULL;
+    }
+    copy_token(facts, c, "bos_token");
+    copy_token(facts, c, "eos_token");
+    copy_token(facts, c, "pad_token");
+    if (js_kind(js_get(c, "chat_template")) == JS_STRING)
+        js_set(facts, "chat_template", js_ref(js_get(c, "chat_template")));
+    js_free(c);
+    return facts;
+}
+
+struct entry {
+    const struct tensor *t;
+    const char *file;
+};
+
+static int by_tensor_name(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->t->name, ((const struct entry *)b)->t->name);
+}
+
+static struct js *entry_json(const struct entry *x)
+{
+    struct js *j = js_object(), *shape = js_array();
+    for (int d = 0; d < x->t->ndim; d++)
+        js_push(shape, js_new_int((int64_t)x->t->shape[d]));
+    js_set(j, "name", js_new_cstr(x->t->name));
+    js_set(j, "dtype", js_new_cstr(dtype_name(x->t->dtype)));
+    js_set(j, "shape", shape);
+    js_set(j, "file", js_new_cstr(x->file));
+    js_set(j, "offset", js_new_int((int64_t)x->t->offset));
+    return j;
+}
+
+/* Every tensor of these architectures in the shards, by name; what belongs to no parameter (inv_freq buffers, the
+ * lm_head of a tied model) is left out. */
+static struct js *list_tensors(struct st_file **files, char **names, size_t n_files, const struct model_config *c, struct err *e)
+{
+    size_t n = 0, total = 0;
+    for (size_t i = 0; i < n_files; i++)
+        total += st_count(files[i]);
+    struct entry *all = calloc(total + 1, sizeof *all);
+    struct js *list = js_array();
+    if (!all || !list) {
+        err_nomem(e, total * sizeof *all, "tensor list");
+        free(all);
+        js_free(list);
+        return NULL;
+    }
+    for (size_t i = 0; i < n_files; i++)
+        for (size_t k = 0; k < st_count(files[i]); k++) {
+            const struct tensor *t = st_at(files[i], k);
+            int layer;
+            enum module m;
+            bool bias;
+            if (param_parse(t->name, &layer, &m, &bias) < 0 || layer >= c->num_hidden_layers)
+                continue;
+            if (m == MOD_HEAD && c->tie_word_embeddings)
+                continue;
+            all[n++] = (struct entry){t, names[i]};
+        }
+    qsort(all, n, sizeof *all, by_tensor_name);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (i && strcmp(all[i - 1].t->name, all[i].t->name) == 0)
+            rc = err_set(e, ERR_INPUT, "tensor \"%s\" is in both %s and %s; one of the shards does not belong here", all[i].t->name,
+                         all[i - 1].file, all[i].file);
+        else if (js_push(list, entry_json(&all[i])) < 0)
+            rc = err_nomem(e, 64, "tensor list");
+    }
+    free(all);
+    if (rc != 0) {
+        js_free(list);
+        list = NULL;
+    }
+    return list;
+}
+
+static bool is_shard(const char *name)
+{
+    return str_ends(str_of(name), ".safetensors");
+}
+
+static int describe(const char *dir, char **names, size_t n, const struct js *config, struct js **out, struct err *e)
+{
+    struct model_config c;
+    struct st_file **files = calloc(n + 1, sizeof(struct st_file *));
+    char **shards = calloc(n + 1, sizeof *shards);
+    struct js *tensors = NULL, *facts = NULL, *j = NULL;
+    size_t k = 0;
+    char what[512];
+    snprintf(what, sizeof what, "%s/config.json", dir);
+    int rc = files && shards ? model_config_parse(config, what, &c, e) : err_nomem(e, n * 16, "shards");
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (!is_shard(names[i]))
+            continue;
+        char *path = fs_join(dir, names[i]);
+        rc = path ? st_open_header(path, &files[k], e) : err_nomem(e, strlen(dir), "path");
+        free(path);
+        if (rc == 0)
+            shards[k++] = names[i];
+    }
+    if (rc == 0 && !(tensors = list_tensors(files, shards, k, &c, e)))
+        rc = e->code;
+    if (rc == 0)
+        rc = check_params(&c, tensors, dir, e);
+    if (rc == 0 && !(facts = tokenizer_facts(dir, e)))
+        rc = e->code;
+    if (rc == 0 && !(j = js_object()))
+        rc = err_nomem(e, 64, "model.json");
+    if (rc == 0) {
+        js_set(j, "architecture", js_new_cstr(c.model_type));
+        js_set(j, "config", js_ref(config));
+        js_set(j, "tokenizer", js_ref(facts));
+        js_set(j, "tensors", js_ref(tensors));
+        *out = j;
+    }
+    for (size_t i = 0; i < k; i++)
+        st_close(files[i]);
+    js_free(tensors);
+    js_free(facts);
+    free(files);
+    free(shards);
+    return rc;
+}
+
+int model_describe_dir(const char *dir, struct js **out, struct err *e)
+{
+    *out = NULL;
+    char **names = NULL;
+    size_t n = 0;
+    struct js *config = NULL;
+    int rc = model_dir_files(dir, &names, &n, e);
+    if (rc == 0 && !(config = read_in(dir, "config.json", e)))
+        rc = e->code;
+    if (rc == 0)
+        rc = describe(dir, names, n, config, out, e);
+    js_free(config);
+    fs_list_free(names, n);
+    return rc;
+}
