@@ -26,7 +26,7 @@ struct diag {
     char *text;       /* "unknown parameter \"rank\" of lora-init" */
     char *hint;       /* "did you mean \"r\"?" or NULL */
     size_t n_via;
-    struct { struct place at; char *text; } *via; /* "\"${r}\" is given here", outermost last */
+    struct diag_via { struct place at; char *text; } *via; /* "\"${r}\" is given here", outermost last */
 };
 
 struct diags;

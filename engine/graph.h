@@ -42,7 +42,7 @@ struct op_args {
     const struct param_value *values; /* one for each entry of op->params, same order */
     const char *spec_dir;
     size_t n_in;
-    const struct { int port; const struct js *desc; } *in; /* in port order; filled before infer */
+    const struct op_in { int port; const struct js *desc; } *in; /* in port order; filled before infer */
 };
 
 struct node {
@@ -68,6 +68,9 @@ struct graph {
     size_t n;
     struct node *nodes;    /* topological order; among equals, order of the spec */
     struct arena *arena;   /* owns everything but the js values */
+    struct graph_index *index; /* of ids, for graph_find; NULL: none (a graph made by hand) */
+    size_t n_held;
+    struct js **held;      /* values of map parameters, freed with the graph */
 };
 
 struct graph_options {
