@@ -28,6 +28,16 @@ void gemm_ref(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, cons
 int gemm_serial(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, const void *a, size_t lda, const void *b,
                 size_t ldb, bool accumulate, float *c, size_t ldc, struct err *e);
 
+/* Weights laid out once for repeated products (resident models, frozen bases): w (n, k) row-major, copied in the library's
+ * own blocked layout; the caller may free w. Immutable afterwards, any thread. t: F32 or BF16 (without hardware bf16 the
+ * copy is f32). gemm_nt_packed: y (m, n) = x (m, k) w^T, x in the type given to gemm_pack. Errors: ERR_NOMEM, ERR_INTERNAL. */
+struct gemm_packed;
+int gemm_pack(const void *w, size_t n, size_t k, enum dtype t, struct gemm_packed **out, struct err *e);
+void gemm_packed_free(struct gemm_packed *w); /* NULL is fine */
+int gemm_nt_packed(size_t m, const void *x, size_t ldx, const struct gemm_packed *w, bool accumulate, float *y, size_t ldy,
+                   struct err *e);
+size_t gemm_packed_bytes(const struct gemm_packed *w); /* memory that the copy takes */
+
 bool gemm_has_bf16(void);          /* the processor multiplies bf16 in hardware (AVX-512 BF16 or AMX) */
 const char *gemm_version(void);    /* "oneDNN 2.6.3 (avx512_core_bf16), OpenBLAS 0.3.21" for `version` and `doctor` */
 

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sens: the sensitivity score of one linear weight (method.md 1): S (rows, in) += sum_s | W * (dY_s^T X_s) |, elementwise,
+ * the absolute value taken per sequence before the sum. dY (n, rows), X (n, in) in type t, row strides ldy, ldx; seq_cu
+ * (n_seqs + 1) cuts the n rows into sequences, seq_cu[0] is the first row (usually 0). The gradient of a sequence exists
+ * only as a block in cache: one small product, then |W * G| is added to S; S is read and written once. Sequences are added
+ * in ascending order, so that bytes do not depend on threads.
+ */
+#ifndef PKG_KERNELS_SENS_H
+#define PKG_KERNELS_SENS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/dtype.h"
+#include "runtime/base/err.h"
+
+/* W (rows, in) in type wt (F32, BF16 or F16), row stride ldw; t is F32 or BF16. Empty sequences are fine.
+ * ERR_NOMEM, ERR_INTERNAL. */
+int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,
+                    size_t ldx, enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e);
+int sens_accumulate_ref(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy,
+                        const void *x, size_t ldx, enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu,
+                        struct err *e);
+
+#endif
