@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/formats/hub.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/buf.h"
+#include "runtime/base/fs.h"
+
+static void cache_folder(struct buf *b)
+{
+    const char *cache = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
+    if (cache && *cache)
+        buf_puts(b, cache);
+    else if (home && *home)
+        buf_printf(b, "%s/hub", home);
+    else
+        buf_printf(b, "%s/.cache/huggingface/hub", user ? user : "");
+}
+
+/* Appends models--org--name. */
+static void repo_folder(struct buf *b, struct str repo)
+{
+    buf_puts(b, "/models--");
+    for (size_t i = 0; i < repo.n; i++)
+        if (repo.p[i] == '/')
+            buf_puts(b, "--");
+        else
+            buf_putc(b, repo.p[i]);
+}
+
+int hub_find(const char *name, char **dir, struct err *e)
+{
+    *dir = NULL;
+    const char *at = strchr(name, '@');
+    struct str repo = {name, at ? (size_t)(at - name) : strlen(name)};
+    const char *rev = at ? at + 1 : "main";
+    if (!repo.n || !*rev || strstr(name, "..") || memchr(repo.p, '/', repo.n) == NULL)
+        return err_set(e, ERR_INPUT, "\"hf:%s\" is not of the form hf:org/name or hf:org/name@revision", name);
+    struct buf root = {0}, path = {0}, commit = {0};
+    cache_folder(&root);
+    repo_folder(&root, repo);
+    buf_printf(&path, "%s/refs/%s", root.p ? root.p : "", rev);
+    struct str id = str_of(rev);
+    if (!root.failed && !path.failed && fs_exists(path.p) && fs_read(path.p, 4096, &commit, e) == 0)
+        id = str_trim(buf_view(&commit));
+    buf_clear(&path);
+    buf_printf(&path, "%s/snapshots/%.*s", root.p ? root.p : "", (int)id.n, id.p);
+    int rc = 0;
+    if (root.failed || path.failed)
+        rc = err_nomem(e, path.n, "path");
+    else if (!fs_is_dir(path.p))
+        rc = err_set(e, ERR_INPUT, "hf:%s is not in the local cache (%s is missing); fetch it with: hf download %.*s%s%s", name, path.p,
+                     (int)repo.n, repo.p, at ? " --revision " : "", at ? rev : "");
+    else
+        *dir = buf_steal(&path);
+    buf_release(&root);
+    buf_release(&path);
+    buf_release(&commit);
+    return rc;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hub: the local cache of the Hugging Face hub, read without any network: $HF_HUB_CACHE, else $HF_HOME/hub, else
+ * ~/.cache/huggingface/hub; models--org--name/refs/REV -> commit, snapshots/COMMIT/ is the folder.
+ */
+#ifndef PKG_FORMATS_HUB_H
+#define PKG_FORMATS_HUB_H
+
+#include "runtime/base/err.h"
+
+/* `name` is "org/name" or "org/name@revision" (a branch, tag or commit; main by default). *dir is malloc'ed. What is
+ * missing is ERR_INPUT with the command that fetches it. */
+int hub_find(const char *name, char **dir, struct err *e);
+
+#endif
