@@ -6,6 +6,7 @@
 #ifndef PKG_TEXT_ROWS_H
 #define PKG_TEXT_ROWS_H
 
+#include "runtime/base/arena.h"
 #include "runtime/base/json.h"
 #include "runtime/exec/progress.h"
 #include "runtime/text/tokenizer.h"
@@ -32,6 +33,7 @@ struct rows {
     size_t n;
     struct row *v;
     enum row_format format;
+    struct arena mem; /* messages, ids and composed text */
 };
 
 /* A JSONL file, a JSON list, or CSV with a header line; .parquet is refused by name with the remedy. Errors say
