@@ -2,7 +2,8 @@
  *
  * lora: an adapter set: for each target module a pair (B, A) and, where the student was compensated, a second fixed pair
  * (B0, A0) that is subtracted:   y = W x + scale * (B A drop(x) - B0 A0 x).
- * The base is never rewritten nor rounded. Names and files are PEFT's (users.md 1.4). Embedding adapters: A (r, V),
+ * The base is never rewritten nor rounded. The pass computes the bracket as (B - B0) (A x) + B0 ((A - A0) x), so that an
+ * untrained adapter is exactly nothing and the small difference of large products keeps its digits in bf16. Names and files are PEFT's (users.md 1.4). Embedding adapters: A (r, V),
  * B (d, r); x is a one-hot id, so A x is a column of A; no dropout there. In a tied model an embed_tokens adapter acts on
  * the input side only and an lm_head adapter on the output side only.
  */
@@ -22,7 +23,7 @@ struct lora_pair {
     int r;
     float scale;          /* alpha / r, or alpha / sqrt(r) with rslora */
     size_t out, in;       /* B (out, r), A (r, in); embeddings: out = d, in = V */
-    float *B, *A;         /* owned, f32 */
+    float *B, *A;         /* owned (malloc), f32 */
     float *B0, *A0;       /* owned; NULL: no compensation. Rank r0, scale as above */
     int r0;
     float *dB, *dA;       /* gradients, same shapes; NULL unless trainable */
@@ -36,7 +37,11 @@ struct lora {
     int *index;                    /* (layer + 1) * MOD_COUNT + mod -> pair, -1: none; made by lora_index */
 };
 
-void lora_free(struct lora *l);
+/* n zeroed pairs, to be filled (layer, mod, r, scale, then lora_pair_alloc), and then indexed by lora_index. */
+int lora_new(size_t n, struct lora **out, struct err *e);
+/* Sets out and in from the configuration and allocates zeroed B (out, r), A (r, in), and B0, A0 of rank r0 when r0 > 0. */
+int lora_pair_alloc(struct lora_pair *p, const struct model_config *c, int r0, struct err *e);
+void lora_free(struct lora *l); /* NULL is fine */
 struct lora_pair *lora_find(const struct lora *l, int layer, enum module m); /* NULL when there is none */
 int lora_index(struct lora *l, int num_hidden_layers, struct err *e);
 int lora_make_trainable(struct lora *l, struct err *e);   /* allocates dB, dA, zeroed */

@@ -37,11 +37,14 @@ struct batch {
  * linear: the gradient of rows [row0, row0 + rows) of weight (layer, mod) is dW = dY^T X, dY (n, rows), X (n, in), both in
  *   type t (the compute type), row strides ldy, ldx in elements. Row ranges of one weight come in ascending order and
  *   cover it once per call of pass_backward, except lm_head, which may come in several chunks of tokens whose boundaries
- *   are sequence boundaries: all rows for one chunk, then the next chunk. seq_cu[0..n_seqs] cut the n rows into
- *   sequences first_seq .. first_seq + n_seqs - 1 (a sequence may be empty).
+ *   are sequence boundaries: all rows for one chunk, then the next chunk. As many whole sequences as fit the logits buffer
+ *   make a chunk with row0 = 0, rows = V; a sequence whose targets alone do not fit comes as blocks of the vocabulary
+ *   (row0 ascending), after a first pass for its log-sum-exp. seq_cu[0..n_seqs] cut the n rows into sequences
+ *   first_seq .. first_seq + n_seqs - 1 (a sequence may be empty); the rows of lm_head are the chunk's targets.
  * vector: the gradient of a norm weight or bias is dw[j] = sum_t dy[t][j] * (xhat ? xhat[t][j] : 1), f32, (T, n).
  * embed: dx (T, d) f32, the gradient with respect to the embedding rows of ids[t]. For tied models lm_head's gradient
- *   comes through `linear` as MOD_HEAD; the sink adds both before anything non-linear.
+ *   comes through `linear` as MOD_HEAD; the sink adds both before anything non-linear. (seq_cu of the final norm cuts the
+ *   targets, not the tokens.)
  * Order: lm_head, norm, layers from last to first (each: down, up, gate, post norm, o, v, k, q, input norm), embed. */
 struct grad_linear {
     int layer;
@@ -69,14 +72,22 @@ struct grad_sink {
     int (*embed)(void *u, const struct batch *b, const float *dx, struct err *e);
 };
 
+/* Memory that calls reuse: it grows to the largest call and is given back by pass_work_free. One call at a time. Without
+ * one a call allocates for itself, and pays for the page faults each time. */
+struct pass_work;
+int pass_work_new(struct pass_work **out, struct err *e);
+void pass_work_free(struct pass_work *w);
+
 struct pass_options {
     const struct weights *weights;
     struct lora *lora;           /* NULL: none. Gradients go into its accumulators when it is trainable */
     bool training;               /* dropout active */
-    uint64_t dropout_seed, dropout_step; /* the counter of the generator */
+    uint64_t dropout_seed, dropout_step; /* the counter of the generator; each micro-batch its own step */
     bool recompute;              /* keep only each layer's input; recompute the layer in backward (least memory) */
     const struct progress *progress; /* polled once a layer; updated in units of `progress_unit` when not NULL */
     double progress_done, progress_total; /* tokens: the pass adds its own T from progress_done on */
+    struct pass_work *work;      /* NULL: memory of this call only */
+    size_t head_bytes;           /* bound of the logits buffer; 0: 384 MiB. For tests */
 };
 
 /* Forward with losses: seq_loss[s] (n_seqs, f64, may be NULL) = sum of the cross entropies of the sequence's targets,
@@ -90,7 +101,7 @@ int pass_backward(const struct pass_options *o, const struct batch *b, const str
 /* Logits (n, vocab_size) f32 at the given packed positions. */
 int pass_logits(const struct pass_options *o, const struct batch *b, const int32_t *pos, int n, float *logits, struct err *e);
 
-/* Estimated peak bytes of pass_backward (or of pass_loss when !backward) beyond the weights. */
+/* Estimated peak bytes, without adapters, of pass_backward (or of pass_loss when !backward) beyond the weights. */
 uint64_t pass_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t targets, bool backward, bool recompute);
 
 #endif
