@@ -127,6 +127,16 @@ static int list_param(void *u, const char *name, enum module m, bool bias, size_
     return js_push(l->tensors, j) < 0 ? err_nomem(e, 64, "tensor list") : 0;
 }
 
+static struct js *tokenizer_json(const struct token_facts *f, const char *digest)
+{
+    struct js *t = js_object();
+    js_set(t, "bos_token", f->bos >= 0 ? js_new_cstr(f->bos_text) : js_new_null());
+    js_set(t, "eos_token", js_new_cstr(f->eos_text));
+    if (digest)
+        js_set(t, "digest", js_new_cstr(digest));
+    return t;
+}
+
 static int init_infer(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
@@ -148,12 +158,9 @@ static int init_infer(struct op_infer *x, struct err *e)
     if (rc == 0)
         rc = each_param(&c, list_param, &l, e);
     if (rc == 0) {
-        struct js *t = js_object();
-        js_set(t, "bos_token", f.bos >= 0 ? js_new_cstr(f.bos_text) : js_new_null());
-        js_set(t, "eos_token", js_new_cstr(f.eos_text));
         js_set(desc, "architecture", js_ref(js_get(config, "model_type")));
         js_set(desc, "config", js_ref(config));
-        js_set(desc, "tokenizer", t);
+        js_set(desc, "tokenizer", tokenizer_json(&f, NULL));
         js_set(desc, "tensors", js_ref(l.tensors));
         rc = op_set_output(x, "model", js_ref(desc), e);
     }
@@ -243,51 +250,29 @@ static int write_tokenizer(struct op_run *r, const char *path, struct err *e)
     return rc;
 }
 
-/* The plan's descriptor, completed by the digests and offsets of the files just written. */
 static int write_model_json(struct op_run *r, const struct token_facts *f, const struct js *config, const char *weights,
                             const char *tokenizer, struct err *e)
 {
     const char *path;
     struct digest d;
     char hex[DIGEST_HEX];
-    struct st_file *st = NULL;
-    struct js *j = js_object(), *t = js_object(), *list = js_array();
+    struct js *j = NULL, *t = NULL;
     int rc = sha_file(tokenizer, &d, NULL, e);
     if (rc == 0) {
         digest_hex(&d, hex);
-        js_set(t, "digest", js_new_cstr(hex));
-        js_set(t, "bos_token", f->bos >= 0 ? js_new_cstr(f->bos_text) : js_new_null());
-        js_set(t, "eos_token", js_new_cstr(f->eos_text));
+        t = tokenizer_json(f, hex);
         rc = sha_file(weights, &d, NULL, e);
     }
-    digest_hex(&d, hex);
-    if (rc == 0)
-        rc = st_open_header(weights, &st, e);
-    for (size_t i = 0; rc == 0 && i < st_count(st); i++) {
-        const struct tensor *x = st_at(st, i);
-        struct js *o = js_object(), *shape = js_array();
-        for (int k = 0; k < x->ndim; k++)
-            js_push(shape, js_new_int((int64_t)x->shape[k]));
-        js_set(o, "name", js_new_cstr(x->name));
-        js_set(o, "dtype", js_new_cstr(dtype_name(x->dtype)));
-        js_set(o, "shape", shape);
-        js_set(o, "file", js_new_cstr(hex));
-        js_set(o, "offset", js_new_int((int64_t)x->offset));
-        js_push(list, o);
-    }
     if (rc == 0) {
-        js_set(j, "architecture", js_ref(js_get(config, "model_type")));
-        js_set(j, "config", js_ref(config));
-        js_set(j, "tokenizer", js_ref(t));
-        js_set(j, "tensors", js_ref(list));
-        rc = op_out_file(r, "model", "model.json", &path, e);
+        digest_hex(&d, hex);
+        rc = model_describe_file(weights, hex, config, t, &j, e);
     }
+    if (rc == 0)
+        rc = op_out_file(r, "model", "model.json", &path, e);
     if (rc == 0)
         rc = js_save(path, j, e);
-    st_close(st);
     js_free(j);
     js_free(t);
-    js_free(list);
     return rc;
 }
 

@@ -411,6 +411,49 @@ static struct js *list_tensors(struct st_file **files, char **names, size_t n_fi
     return list;
 }
 
+static struct js *assemble(const struct js *config, const struct js *tokenizer, const struct js *tensors, struct err *e)
+{
+    struct js *j = js_object();
+    int rc = j ? 0 : -1;
+    if (rc == 0)
+        rc = js_set(j, "architecture", js_ref(js_get(config, "model_type")));
+    if (rc == 0)
+        rc = js_set(j, "config", js_ref(config));
+    if (rc == 0)
+        rc = js_set(j, "tokenizer", js_ref(tokenizer));
+    if (rc == 0)
+        rc = js_set(j, "tensors", js_ref(tensors));
+    if (rc != 0) {
+        err_nomem(e, 64, "model.json");
+        js_free(j);
+        j = NULL;
+    }
+    return j;
+}
+
+int model_describe_file(const char *safetensors, const char *file, const struct js *config, const struct js *tokenizer,
+                        struct js **out, struct err *e)
+{
+    struct model_config c;
+    struct st_file *st = NULL;
+    struct js *tensors = NULL;
+    char *name = strdup(file);
+    *out = NULL;
+    int rc = name ? model_config_parse(config, "config.json", &c, e) : err_nomem(e, strlen(file), "name");
+    if (rc == 0)
+        rc = st_open_header(safetensors, &st, e);
+    if (rc == 0 && !(tensors = list_tensors(&st, &name, 1, &c, e)))
+        rc = e->code;
+    if (rc == 0)
+        rc = check_params(&c, tensors, safetensors, e);
+    if (rc == 0 && !(*out = assemble(config, tokenizer, tensors, e)))
+        rc = e->code;
+    js_free(tensors);
+    st_close(st);
+    free(name);
+    return rc;
+}
+
 static bool is_shard(const char *name)
 {
     return str_ends(str_of(name), ".safetensors");
@@ -421,7 +464,7 @@ static int describe(const char *dir, char **names, size_t n, const struct js *co
     struct model_config c;
     struct st_file **files = calloc(n + 1, sizeof(struct st_file *));
     char **shards = calloc(n + 1, sizeof *shards);
-    struct js *tensors = NULL, *facts = NULL, *j = NULL;
+    struct js *tensors = NULL, *facts = NULL;
     size_t k = 0;
     char what[512];
     snprintf(what, sizeof what, "%s/config.json", dir);
@@ -441,15 +484,8 @@ static int describe(const char *dir, char **names, size_t n, const struct js *co
         rc = check_params(&c, tensors, dir, e);
     if (rc == 0 && !(facts = tokenizer_facts(dir, e)))
         rc = e->code;
-    if (rc == 0 && !(j = js_object()))
-        rc = err_nomem(e, 64, "model.json");
-    if (rc == 0) {
-        js_set(j, "architecture", js_new_cstr(c.model_type));
-        js_set(j, "config", js_ref(config));
-        js_set(j, "tokenizer", js_ref(facts));
-        js_set(j, "tensors", js_ref(tensors));
-        *out = j;
-    }
+    if (rc == 0 && !(*out = assemble(config, facts, tensors, e)))
+        rc = e->code;
     for (size_t i = 0; i < k; i++)
         st_close(files[i]);
     js_free(tensors);

@@ -36,6 +36,10 @@ int model_tokenizer(struct model *m, const struct tokenizer **out, struct err *e
  * model.json without digests: "file" is the file's name in the directory, tokenizer.digest is absent. Checks that every
  * tensor that the configuration needs is there in the right shape, and that nothing overlaps. */
 int model_describe_dir(const char *dir, struct js **out, struct err *e);
+/* model.json of one safetensors file just written: `file` is its digest, or any name that a resolver understands; config
+ * and tokenizer (facts as above) are shared, not copied. */
+int model_describe_file(const char *safetensors, const char *file, const struct js *config, const struct js *tokenizer,
+                        struct js **out, struct err *e);
 /* The files of the directory that make up the model: config.json, tokenizer.json, tokenizer_config.json (if there), shards. */
 int model_dir_files(const char *dir, char ***names, size_t *n, struct err *e); /* free with fs_list_free */
 
