@@ -5,9 +5,10 @@
  * consecutive query heads share a key/value head. All f32, rows without gaps:
  *   out[t][h] = sum_u softmax_u(q[t][h] . k[u][h / G] / sqrt(hd)) v[u][h / G]
  *   lse[t][h] = log sum_u exp(q . k / sqrt(hd))   (kept instead of the scores: Dao et al., arXiv 2205.14135)
- * Scores are made in blocks, so memory beyond the tensors is a block a worker: O(1) in T. Softmax is f32. `compute` BF16
- * lets the products take bf16 inputs (softmax and sums stay f32). Work items are (sequence, key head, block); every output
- * element is written by one item in one order, so that bytes do not depend on threads. Empty sequences are fine.
+ * Scores exist for a block of queries at a time: memory beyond the tensors is O(block * longest sequence) a worker, and in
+ * the backward pass one copy of dk and dv a query head. Softmax is f32. `compute` BF16 lets the products take bf16 inputs
+ * where the hardware has it (softmax and sums stay f32). Every output element is written by one item, and sums run in one
+ * order, so that bytes do not depend on threads. Empty sequences are fine.
  * Errors: ERR_NOMEM, ERR_INTERNAL (a library's refusal).
  */
 #ifndef PKG_KERNELS_ATTENTION_H

@@ -15,6 +15,10 @@ void to_bf16(uint16_t *out, const float *in, size_t n);                 /* neare
 void to_bf16_ref(uint16_t *out, const float *in, size_t n);
 void to_f32(float *out, const void *in, enum dtype t, size_t n);        /* t: F32, BF16, F16 or F64 */
 void to_f32_ref(float *out, const void *in, enum dtype t, size_t n);
+/* The same on the calling thread alone. */
+void convert_bf16_row(float *out, const uint16_t *in, size_t n);
+void convert_f16_row(float *out, const uint16_t *in, size_t n);
+void convert_to_bf16_row(uint16_t *out, const float *in, size_t n);
 void add_into(float *y, const float *x, size_t n);                      /* y += x */
 void add_into_ref(float *y, const float *x, size_t n);
 void add_bias(float *y, const float *b, size_t T, size_t n);            /* y (T, n) += b (n) in every row */

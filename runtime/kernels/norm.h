@@ -3,7 +3,7 @@
  * norm: RMSNorm (Zhang and Sennrich, arXiv 1910.07467; method.md 8). All f32, row-major, T tokens of width d:
  *   y[t][j] = w[j] * xhat[t][j],  xhat[t][j] = x[t][j] * rstd[t],  rstd[t] = 1 / sqrt(mean_j x[t][j]^2 + eps)
  * The gradient of w is sum_t dy[t][j] * xhat[t][j]: it is the caller's (per sequence, or summed), with rmsnorm_xhat.
- * Sums over a row are f32 in a fixed order (sixteen partial sums); parallel over rows; bytes do not depend on threads.
+ * Sums over a row are f32 partial sums, one a vector lane, in a fixed order on one machine class; parallel over rows.
  */
 #ifndef PKG_KERNELS_NORM_H
 #define PKG_KERNELS_NORM_H

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gemm_lib: oneDNN's matmul primitive (C API 2.6 and 3.x) and cblas_sgemm for tiny f32 products.
+ *
+ * One thread: both libraries ask OpenMP how many threads there are, at creation and at execution. Around every call the
+ * calling thread's own setting is 1 (one_thread_begin/end), inside or outside of a parallel region, so that the same
+ * kernel with the same blocking runs whatever the team.
+ *
+ * Cache: an open hash of at most CACHE_MAX primitives under one mutex; an entry in use has refs > 0 and is never evicted;
+ * the least recently used idle one goes first. Creation happens outside of the lock; the loser of a race is destroyed.
+ */
+#include "runtime/kernels/gemm_lib.h"
+
+#include <cblas.h>
+#include <dnnl.h>
+#include <omp.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "runtime/kernels/scratch.h"
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t md_view;
+#define MD(m) (m)
+#else
+typedef const dnnl_memory_desc_t *md_view;
+#define MD(m) (&(m))
+#endif
+
+enum { CACHE_MAX = 2048, BUCKETS = 1024, BLAS_FLOPS = 1 << 16 };
+
+struct lib_layout {
+    size_t n, k;
+    enum dtype t;
+    dnnl_memory_desc_t md;
+    bool made;
+};
+
+struct entry {
+    struct lib_shape shape;
+    bool packed;
+    int refs;
+    uint64_t used; /* clock of the last use */
+    struct entry *next;
+    dnnl_primitive_desc_t pd;
+    dnnl_primitive_t prim;
+    size_t scratch;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct entry *buckets[BUCKETS];
+static size_t n_entries;
+static uint64_t clock_now;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static dnnl_engine_t engine;
+static dnnl_stream_t stream; /* CPU streams have no state: calls return when the work is done */
+static dnnl_status_t engine_rc;
+static bool has_bf16;
+
+static void start(void)
+{
+    dnnl_set_primitive_cache_capacity(0); /* the cache is ours */
+    engine_rc = dnnl_engine_create(&engine, dnnl_cpu, 0);
+    if (engine_rc == dnnl_success)
+        engine_rc = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), need = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+    has_bf16 = (isa & need) == need;
+}
+
+bool gemm_has_bf16(void)
+{
+    pthread_once(&once, start);
+    return has_bf16;
+}
+
+const char *gemm_version(void)
+{
+    static char text[128];
+    static pthread_mutex_t once_text = PTHREAD_MUTEX_INITIALIZER;
+    pthread_once(&once, start);
+    const dnnl_version_t *v = dnnl_version();
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), amx = (unsigned)dnnl_cpu_isa_avx512_core_amx,
+             core = (unsigned)dnnl_cpu_isa_avx512_core;
+    const char *name = (isa & amx) == amx     ? "avx512_core_amx"
+                       : has_bf16             ? "avx512_core_bf16"
+                       : (isa & core) == core ? "avx512_core"
+                                              : "avx2 or less";
+    pthread_mutex_lock(&once_text);
+    if (!text[0])
+        snprintf(text, sizeof text, "oneDNN %d.%d.%d (%s), %.40s", v->major, v->minor, v->patch, name, openblas_get_config());
+    pthread_mutex_unlock(&once_text);
+    return text;
+}
+
+static int one_thread_begin(void)
+{
+    int before = omp_get_max_threads();
+    if (before != 1)
+        omp_set_num_threads(1);
+    return before;
+}
+
+static void one_thread_end(int before)
+{
+    if (before != 1)
+        omp_set_num_threads(before);
+}
+
+static int refused(struct err *e, const char *what, const struct lib_shape *s, dnnl_status_t rc)
+{
+    if (rc == dnnl_out_of_memory)
+        return err_set(e, ERR_NOMEM, "out of memory in oneDNN (%s, %zu x %zu x %zu)", what, s->m, s->n, s->k);
+    return err_set(e, ERR_INTERNAL, "oneDNN refused %s of %zu x %zu x %zu %s (status %d)", what, s->m, s->n, s->k,
+                   dtype_name(s->t), (int)rc);
+}
+
+/* Memory descriptors: values in 2.x, handles in 3.x. */
+static dnnl_status_t md_strides(dnnl_memory_desc_t *md, size_t rows, size_t cols, dnnl_data_type_t t, size_t rs, size_t cs)
+{
+    dnnl_dims_t d = {(dnnl_dim_t)rows, (dnnl_dim_t)cols}, st = {(dnnl_dim_t)rs, (dnnl_dim_t)cs};
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_memory_desc_create_with_strides(md, 2, d, t, st);
+#else
+    return dnnl_memory_desc_init_by_strides(md, 2, d, t, st);
+#endif
+}
+
+static dnnl_status_t md_any(dnnl_memory_desc_t *md, size_t rows, size_t cols, dnnl_data_type_t t)
+{
+    dnnl_dims_t d = {(dnnl_dim_t)rows, (dnnl_dim_t)cols};
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_memory_desc_create_with_tag(md, 2, d, t, dnnl_format_tag_any);
+#else
+    return dnnl_memory_desc_init_by_tag(md, 2, d, t, dnnl_format_tag_any);
+#endif
+}
+
+static dnnl_status_t md_copy(dnnl_memory_desc_t *to, md_view from)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_memory_desc_clone(to, from);
+#else
+    *to = *from;
+    return dnnl_success;
+#endif
+}
+
+static void md_free(dnnl_memory_desc_t *md, bool made)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    if (made)
+        dnnl_memory_desc_destroy(*md);
+#else
+    (void)md, (void)made;
+#endif
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t po)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_sum(po, 1.0f, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(po, 1.0f);
+#endif
+}
+
+static dnnl_status_t matmul_pd(dnnl_primitive_desc_t *pd, md_view a, md_view b, md_view c, dnnl_primitive_attr_t attr)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_matmul_primitive_desc_create(pd, engine, a, b, NULL, c, attr);
+#else
+    dnnl_matmul_desc_t d;
+    dnnl_status_t rc = dnnl_matmul_desc_init(&d, a, b, NULL, c);
+    return rc == dnnl_success ? dnnl_primitive_desc_create(pd, &d, attr, engine, NULL) : rc;
+#endif
+}
+
+/* The scratchpad is the caller's; C += by a post-op. */
+static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, bool accumulate)
+{
+    dnnl_post_ops_t po = NULL;
+    dnnl_status_t rc = dnnl_primitive_attr_create(attr);
+    if (rc == dnnl_success)
+        rc = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (rc == dnnl_success && accumulate) {
+        rc = dnnl_post_ops_create(&po);
+        if (rc == dnnl_success)
+            rc = append_sum(po);
+        if (rc == dnnl_success)
+            rc = dnnl_primitive_attr_set_post_ops(*attr, po);
+        if (po)
+            dnnl_post_ops_destroy(po);
+    }
+    return rc;
+}
+
+static dnnl_data_type_t lib_type(enum dtype t)
+{
+    return t == DT_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+/* A stride of a dimension of size 1 is free; give the library the plain one. */
+static size_t stride(size_t ld, size_t rows, size_t cols)
+{
+    return rows == 1 ? cols : ld;
+}
+
+static dnnl_status_t shape_pd(const struct lib_shape *s, const struct lib_layout *l, bool any, dnnl_primitive_desc_t *pd)
+{
+    dnnl_memory_desc_t a, b, c;
+    dnnl_primitive_attr_t attr = NULL;
+    bool ha = false, hb = false, hc = false, at = s->form == GEMM_TN, bt = s->form == GEMM_NT;
+    size_t lda = at ? stride(s->lda, s->k, s->m) : stride(s->lda, s->m, s->k);
+    size_t ldb = bt ? stride(s->ldb, s->n, s->k) : stride(s->ldb, s->k, s->n);
+    dnnl_data_type_t t = lib_type(s->t);
+    dnnl_status_t rc = md_strides(&a, s->m, s->k, t, at ? 1 : lda, at ? lda : 1);
+    ha = rc == dnnl_success;
+    if (ha && !l) {
+        rc = any ? md_any(&b, s->k, s->n, t) : md_strides(&b, s->k, s->n, t, bt ? 1 : ldb, bt ? ldb : 1);
+        hb = rc == dnnl_success;
+    }
+    if (rc == dnnl_success) {
+        rc = md_strides(&c, s->m, s->n, dnnl_f32, stride(s->ldc, s->m, s->n), 1);
+        hc = rc == dnnl_success;
+    }
+    if (rc == dnnl_success)
+        rc = make_attr(&attr, s->accumulate);
+    if (rc == dnnl_success)
+        rc = matmul_pd(pd, MD(a), l ? MD(l->md) : MD(b), MD(c), attr);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    md_free(&a, ha);
+    md_free(&b, hb);
+    md_free(&c, hc);
+    return rc;
+}
+
+static void entry_free(struct entry *x)
+{
+    if (x->prim)
+        dnnl_primitive_destroy(x->prim);
+    if (x->pd)
+        dnnl_primitive_desc_destroy(x->pd);
+    free(x);
+}
+
+static struct entry *entry_new(const struct lib_shape *s, const struct lib_layout *l, struct err *e)
+{
+    struct entry *x = calloc(1, sizeof *x);
+    if (!x) {
+        err_nomem(e, sizeof *x, "a matrix product");
+        return NULL;
+    }
+    x->shape = *s;
+    x->packed = l != NULL;
+    dnnl_status_t rc = shape_pd(s, l, false, &x->pd);
+    if (rc == dnnl_success)
+        rc = dnnl_primitive_create(&x->prim, x->pd);
+    if (rc != dnnl_success) {
+        refused(e, "the product", s, rc);
+        entry_free(x);
+        return NULL;
+    }
+    md_view pad = dnnl_primitive_desc_query_md(x->pd, dnnl_query_scratchpad_md, 0);
+    x->scratch = pad ? dnnl_memory_desc_get_size(pad) : 0;
+    return x;
+}
+
+static bool same_shape(const struct lib_shape *a, const struct lib_shape *b)
+{
+    return a->form == b->form && a->m == b->m && a->n == b->n && a->k == b->k && a->lda == b->lda && a->ldb == b->ldb &&
+           a->ldc == b->ldc && a->t == b->t && a->accumulate == b->accumulate;
+}
+
+static size_t bucket(const struct lib_shape *s, bool packed)
+{
+    uint64_t v[] = {(uint64_t)s->form, s->m, s->n, s->k, s->lda, s->ldb, s->ldc, (uint64_t)s->t, s->accumulate, packed};
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        h = (h ^ v[i]) * 0x100000001b3u ^ h >> 29;
+    return (h ^ h >> 32) % BUCKETS;
+}
+
+/* The three below under the lock. */
+static struct entry *cache_find(const struct lib_shape *s, bool packed)
+{
+    for (struct entry *x = buckets[bucket(s, packed)]; x; x = x->next)
+        if (x->packed == packed && same_shape(&x->shape, s)) {
+            x->refs++;
+            x->used = ++clock_now;
+            return x;
+        }
+    return NULL;
+}
+
+static struct entry *cache_oldest_out(void)
+{
+    struct entry **best = NULL;
+    for (size_t b = 0; b < BUCKETS; b++)
+        for (struct entry **p = &buckets[b]; *p; p = &(*p)->next)
+            if ((*p)->refs == 0 && (!best || (*p)->used < (*best)->used))
+                best = p;
+    if (!best)
+        return NULL;
+    struct entry *x = *best;
+    *best = x->next;
+    n_entries--;
+    return x;
+}
+
+static void cache_put(struct entry *x)
+{
+    size_t b = bucket(&x->shape, x->packed);
+    x->refs = 1;
+    x->used = ++clock_now;
+    x->next = buckets[b];
+    buckets[b] = x;
+    n_entries++;
+}
+
+static struct entry *entry_get(const struct lib_shape *s, const struct lib_layout *l, struct err *e)
+{
+    pthread_mutex_lock(&lock);
+    struct entry *x = cache_find(s, l != NULL);
+    pthread_mutex_unlock(&lock);
+    if (x)
+        return x;
+    struct entry *made = entry_new(s, l, e), *out = NULL;
+    if (!made)
+        return NULL;
+    pthread_mutex_lock(&lock);
+    x = cache_find(s, l != NULL);
+    if (x) {
+        out = made;
+    } else {
+        if (n_entries >= CACHE_MAX)
+            out = cache_oldest_out();
+        cache_put(made);
+        x = made;
+    }
+    pthread_mutex_unlock(&lock);
+    if (out)
+        entry_free(out);
+    return x;
+}
+
+static void entry_put(struct entry *x)
+{
+    pthread_mutex_lock(&lock);
+    x->refs--;
+    pthread_mutex_unlock(&lock);
+}
+
+static int entry_run(struct entry *x, const void *a, const void *b, float *c, struct err *e)
+{
+    static const int arg[4] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+    static const dnnl_query_t query[4] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md, dnnl_query_scratchpad_md};
+    void *pad = NULL;
+    if (x->scratch && !(pad = scratch_get(SCRATCH_LIB, x->scratch, e)))
+        return e->code;
+    void *data[4] = {(void *)(uintptr_t)a, (void *)(uintptr_t)b, c, pad};
+    dnnl_exec_arg_t args[4];
+    dnnl_status_t rc = dnnl_success;
+    int n = 0, want = pad ? 4 : 3;
+    for (; n < want && rc == dnnl_success; n++) {
+        args[n].arg = arg[n];
+        rc = dnnl_memory_create(&args[n].memory, dnnl_primitive_desc_query_md(x->pd, query[n], 0), engine, data[n]);
+        if (rc != dnnl_success)
+            break;
+    }
+    if (rc == dnnl_success)
+        rc = dnnl_primitive_execute(x->prim, stream, want, args);
+    for (int i = 0; i < n; i++)
+        dnnl_memory_destroy(args[i].memory);
+    return rc == dnnl_success ? 0 : refused(e, "to run the product", &x->shape, rc);
+}
+
+static void blas_gemm(const struct lib_shape *s, const float *a, const float *b, float *c)
+{
+    cblas_sgemm(CblasRowMajor, s->form == GEMM_TN ? CblasTrans : CblasNoTrans, s->form == GEMM_NT ? CblasTrans : CblasNoTrans,
+                (blasint)s->m, (blasint)s->n, (blasint)s->k, 1.0f, a, (blasint)s->lda, b, (blasint)s->ldb,
+                s->accumulate ? 1.0f : 0.0f, c, (blasint)s->ldc);
+}
+
+static bool fits_blas(const struct lib_shape *s)
+{
+    size_t max = (size_t)1 << 30;
+    return s->t == DT_F32 && s->m * s->n * s->k <= BLAS_FLOPS / 2 && s->lda < max && s->ldb < max && s->ldc < max;
+}
+
+int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *a, const void *b, float *c, struct err *e)
+{
+    pthread_once(&once, start);
+    if (engine_rc != dnnl_success)
+        return err_set(e, ERR_INTERNAL, "oneDNN cannot start on this machine (status %d)", (int)engine_rc);
+    int before = one_thread_begin(), rc = 0;
+    if (!l && fits_blas(s)) {
+        blas_gemm(s, a, b, c);
+    } else {
+        struct entry *x = entry_get(s, l, e);
+        rc = x ? entry_run(x, a, b, c, e) : e->code;
+        if (x)
+            entry_put(x);
+    }
+    one_thread_end(before);
+    return rc;
+}
+
+/* The layout is asked for once, for a product of a few rows, and holds for every other number of rows. */
+int lib_layout_new(size_t n, size_t k, enum dtype t, struct lib_layout **out, struct err *e)
+{
+    pthread_once(&once, start);
+    *out = NULL;
+    struct lib_shape s = {.form = GEMM_NT, .m = 32, .n = n, .k = k, .lda = k, .ldb = k, .ldc = n, .t = t};
+    struct lib_layout *l = calloc(1, sizeof *l);
+    if (!l)
+        return err_nomem(e, sizeof *l, "a packed weight");
+    dnnl_primitive_desc_t pd = NULL;
+    int before = one_thread_begin();
+    dnnl_status_t rc = engine_rc == dnnl_success ? shape_pd(&s, NULL, true, &pd) : engine_rc;
+    if (rc == dnnl_success) {
+        rc = md_copy(&l->md, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
+        l->made = rc == dnnl_success;
+        dnnl_primitive_desc_destroy(pd);
+    }
+    one_thread_end(before);
+    l->n = n, l->k = k, l->t = t;
+    if (rc != dnnl_success) {
+        lib_layout_free(l);
+        return refused(e, "a packed layout", &s, rc);
+    }
+    *out = l;
+    return 0;
+}
+
+void lib_layout_free(struct lib_layout *l)
+{
+    if (!l)
+        return;
+    md_free(&l->md, l->made);
+    free(l);
+}
+
+size_t lib_layout_bytes(const struct lib_layout *l)
+{
+    return dnnl_memory_desc_get_size(MD(l->md));
+}
+
+int lib_pack(const struct lib_layout *l, const void *w, void *packed, struct err *e)
+{
+    struct lib_shape s = {.form = GEMM_NT, .m = 1, .n = l->n, .k = l->k, .t = l->t};
+    dnnl_memory_desc_t plain;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t p = NULL;
+    dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, NULL}, {DNNL_ARG_TO, NULL}};
+    int before = one_thread_begin();
+    dnnl_status_t rc = md_strides(&plain, l->k, l->n, lib_type(l->t), 1, stride(l->k, l->n, l->k));
+    bool made = rc == dnnl_success;
+    if (rc == dnnl_success)
+        rc = dnnl_reorder_primitive_desc_create(&pd, MD(plain), engine, MD(l->md), engine, NULL);
+    if (rc == dnnl_success)
+        rc = dnnl_primitive_create(&p, pd);
+    if (rc == dnnl_success)
+        rc = dnnl_memory_create(&args[0].memory, MD(plain), engine, (void *)(uintptr_t)w);
+    if (rc == dnnl_success)
+        rc = dnnl_memory_create(&args[1].memory, MD(l->md), engine, packed);
+    if (rc == dnnl_success)
+        rc = dnnl_primitive_execute(p, stream, 2, args);
+    for (int i = 0; i < 2; i++)
+        if (args[i].memory)
+            dnnl_memory_destroy(args[i].memory);
+    if (p)
+        dnnl_primitive_destroy(p);
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    md_free(&plain, made);
+    one_thread_end(before);
+    return rc == dnnl_success ? 0 : refused(e, "to pack a weight", &s, rc);
+}

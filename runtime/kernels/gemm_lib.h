@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gemm_lib: one matrix product on one thread, by oneDNN or OpenBLAS; the private half of gemm. Primitives are made once a
+ * shape, for one thread, and kept in a bounded cache that threads share. Scratchpads are the calling thread's.
+ */
+#ifndef PKG_KERNELS_GEMM_LIB_H
+#define PKG_KERNELS_GEMM_LIB_H
+
+#include "runtime/kernels/gemm.h"
+
+struct lib_layout; /* how a library wants a packed (n, k) weight laid out */
+
+/* Everything that a primitive depends on. With a layout, form is GEMM_NT and ldb is ignored. */
+struct lib_shape {
+    enum gemm_form form;
+    size_t m, n, k, lda, ldb, ldc;
+    enum dtype t;
+    bool accumulate;
+};
+
+/* m, n, k > 0. b is a packed buffer when `l` is not NULL. */
+int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *a, const void *b, float *c, struct err *e);
+
+int lib_layout_new(size_t n, size_t k, enum dtype t, struct lib_layout **out, struct err *e);
+void lib_layout_free(struct lib_layout *l);
+size_t lib_layout_bytes(const struct lib_layout *l);
+int lib_pack(const struct lib_layout *l, const void *w, void *packed, struct err *e); /* w (n, k) rows without gaps */
+
+#endif
