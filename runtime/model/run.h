@@ -49,7 +49,7 @@ struct run {
     const struct weights *w;
     enum dtype t;
     size_t esz;                   /* bytes of an element of the compute type */
-    size_t T, N, d, f, qd, kd, V;
+    size_t T, N, S, d, f, qd, kd, V; /* S: sequences */
     int L;
     bool backward, keep;          /* keep: every layer's activations, else one layer's */
     bool trainable;               /* some adapter pair takes gradients */
@@ -58,6 +58,7 @@ struct run {
     const struct rope *rope;
     const struct kv_sink *kv;     /* NULL outside generation */
     struct layer_weights lw;      /* of the layer in hand */
+    const void *head;             /* (V, d) compute type */
 
     int32_t *pos;                 /* (T) position within the sequence */
     float *x;                     /* (T, d) the residual, or (L + 1, T, d) when backward */
@@ -65,14 +66,15 @@ struct run {
     float *n;                     /* (T, d) normed input, later dn */
     float *fa, *fb;               /* (T, max(f, qd + 2 kd)) */
     float *dres, *dn;             /* (T, d) */
-    void *nc, *fc, *fc2, *dc;     /* compute type: (T, d), (T, max(f, qd)) twice, (T, d) */
+    void *nc, *fc, *dc;           /* compute type: (T, d), (T, max(f, qd)), (T, d) */
     size_t u_max, x_max;          /* adapters: widest K, widest in */
     float *u, *v, *xd;            /* (T, u_max) twice, (T, x_max) */
     void *vc, *xdc, *puc;         /* compute type: (T, u_max), (T, x_max), (T, u_max) */
-    struct prep *prep;            /* (L + 2) * MOD_COUNT, as lora_index */
+    struct prep *prep;            /* (L + 1) * MOD_COUNT, as lora_index */
 
     size_t chunk;                 /* elements of the logits buffer */
     int32_t *tid;                 /* (N) */
+    int32_t *seq_cu;              /* (n_seqs + 1) of a chunk, for the sink */
     float *tw, *hx, *hn, *dh;     /* (N); (N, d) three times: gathered residual, normed, its gradient */
     float *hrstd;                 /* (N) */
     double *tloss, *lse_max, *lse_sum; /* (N) */
@@ -90,7 +92,7 @@ struct pass_work {
     struct model_config rope_of; /* the configuration that the table was made for */
 };
 struct run_shape {
-    size_t T, N, max_seq; /* max_seq: positions of the rotation table */
+    size_t T, N, n_seqs, max_seq; /* max_seq: positions of the rotation table */
     bool backward, keep;
 };
 int run_begin(struct run *r, const struct pass_options *o, const struct run_shape *s, struct pass_work *work, struct err *e);
@@ -119,7 +121,7 @@ int adapter_back_inner(const struct run *r, const struct prep *p, const void *xc
 int embed_forward(const struct run *r, float *x, struct err *e);
 int embed_backward(const struct run *r, const float *dx, struct err *e);
 
-/* layer_forward.c: y (T, d) = layer(x (T, d)); y may be x. s keeps what backward needs (s->h may be x as well). */
+/* layer_forward.c: y (T, d) = layer(x (T, d)); y may be x; NULL: only what backward needs, which goes to s. */
 int layer_forward(struct run *r, int layer, const float *x, float *y, const struct saved *s, struct err *e);
 /* Everything up to the last residual; x of layer 0 .. L are kept when r->backward. */
 int run_forward(struct run *r, struct err *e);
