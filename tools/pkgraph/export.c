@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * export: the files of an artifact into a folder, as they are or in a form that other programs load.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/pkgraph/export_dir.h"
+#include "tools/pkgraph/export_hf.h"
+#include "tools/pkgraph/session.h"
+#include "tools/pkgraph/term.h"
+
+static bool in_dir(const struct export_dir *d, const char *name)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (strcmp(d->files[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static int as_is(struct export_dir *d, struct store *s, const struct artifact *a, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && i < a->n; i++) {
+        char *from = NULL;
+        if (in_dir(d, a->files[i].name))
+            continue;
+        rc = store_resolve(s, &a->files[i].digest, &from, e);
+        if (!rc)
+            rc = export_copy(d, a->files[i].name, from, e);
+        free(from);
+    }
+    return rc;
+}
+
+static int fill(struct export_dir *d, struct session *s, const struct artifact *a, const char *as, struct err *e)
+{
+    bool model = strcmp(a->type, "model") == 0;
+    if (as && strcmp(as, "hf") == 0 && !model)
+        return err_set(e, ERR_INPUT, "--as hf is for models; this is of type %s", a->type);
+    int rc = model ? export_hf(d, s->store, a, e) : 0;
+    return rc || as ? rc : as_is(d, s->store, a, e);
+}
+
+static void print_files(const struct export_dir *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        printf("%s/%s%s\n", d->path, d->files[i].name, d->files[i].same ? " (was there)" : "");
+}
+
+static int export_to(struct session *s, const struct args *a, const struct artifact *artifact)
+{
+    struct err e = {0};
+    struct export_dir d = {0};
+    int rc = export_begin(&d, a->pos[2], args_has(a, "force"), &e);
+    if (!rc)
+        rc = fill(&d, s, artifact, args_get(a, "as"), &e);
+    if (!rc)
+        rc = export_end(&d, &e);
+    if (rc)
+        say_err(&e);
+    else
+        print_files(&d);
+    export_release(&d);
+    return !rc ? STATUS_DONE : rc == ERR_INPUT || rc == ERR_UNSUPPORTED ? STATUS_USAGE : STATUS_FAILED;
+}
+
+static int run_export(const struct args *a)
+{
+    struct session s = {0};
+    size_t node;
+    int port;
+    const struct artifact *artifact;
+    int status = session_open(&s, a, SESSION_STORE | SESSION_PLAN);
+    if (status == STATUS_DONE)
+        status = session_find(&s, a->pos[1], &node, &port);
+    if (status == STATUS_DONE)
+        status = session_artifact(&s, a, node, port, &artifact);
+    if (status == STATUS_DONE)
+        status = export_to(&s, a, artifact);
+    session_close(&s);
+    return status;
+}
+
+static const struct option_def options[] = {
+    {.name = "as", .arg = "FORM", .help = "hf: a Hugging Face folder (models)", .choices = "hf"},
+    {.name = "force", .help = "replace files that are there with another content"},
+    OPTIONS_SPEC,
+    OPTIONS_HELP,
+    {0},
+};
+
+const struct command cmd_export = {
+    .name = "export",
+    .usage = "SPEC NODE[.PORT] DIR",
+    .summary = "write an artifact's files into a folder, as they are or as other programs load them",
+    .about = "Without --as: the files of the artifact under their names; for a model, a Hugging Face folder with model.json.\n"
+             "Files appear under their names only when all are written; foreign files are not replaced without --force.",
+    .example = "pkgraph export specs/quickstart.yaml teacher teacher-hf --as hf\npkgraph export specs/quickstart.yaml svd.log logs",
+    .options = options,
+    .min_pos = 3,
+    .max_pos = 3,
+    .run = run_export,
+};

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/pkgraph/export_hf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/json.h"
+#include "runtime/model/model.h"
+#include "tools/pkgraph/session.h"
+
+static int text_json(struct export_dir *d, const char *name, const struct js *j, struct err *e)
+{
+    struct buf b = {0};
+    js_write_pretty(&b, j);
+    buf_putc(&b, '\n');
+    int rc = b.failed ? err_nomem(e, b.n, name) : export_text(d, name, buf_view(&b), e);
+    buf_release(&b);
+    return rc;
+}
+
+static int tokenizer_config(struct export_dir *d, const struct js *facts, struct err *e)
+{
+    static const char *const keys[] = {"bos_token", "eos_token", "pad_token", "chat_template"};
+    struct js *j = js_object();
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (js_cstr(js_get(facts, keys[i])))
+            js_set(j, keys[i], js_ref(js_get(facts, keys[i])));
+    js_set(j, "tokenizer_class", js_new_cstr("PreTrainedTokenizerFast"));
+    js_set(j, "clean_up_tokenization_spaces", js_new_bool(false));
+    int rc = text_json(d, "tokenizer_config.json", j, e);
+    js_free(j);
+    return rc;
+}
+
+static int weights(const struct model *m, const char *path, struct err *e)
+{
+    struct st_writer *w = NULL;
+    int rc = st_writer_new(path, &w, e);
+    for (size_t i = 0; !rc && i < model_tensor_count(m); i++) {
+        const struct tensor *t = model_tensor_at(m, i);
+        rc = st_declare(w, t->name, t->dtype, t->ndim, t->shape, e);
+    }
+    if (!rc)
+        rc = st_write_begin(w, e);
+    for (size_t i = 0; !rc && i < model_tensor_count(m); i++) {
+        const struct tensor *t = model_tensor_at(m, i);
+        rc = st_write_at(w, t->name, 0, t->data, t->bytes, e);
+    }
+    if (!rc)
+        rc = st_write_end(w, e);
+    st_writer_free(w);
+    return rc;
+}
+
+static int all_files(struct export_dir *d, struct resolver *r, const struct js *json, struct err *e)
+{
+    struct model *m = NULL;
+    const struct js *facts = js_get(json, "tokenizer");
+    const char *digest = js_cstr(js_get(facts, "digest")), *path;
+    int rc = model_open(json, resolver_find, r, &m, e);
+    if (!rc)
+        rc = text_json(d, "config.json", js_get(json, "config"), e);
+    if (!rc && digest)
+        rc = resolver_find(r, digest, &path, e);
+    if (!rc && digest)
+        rc = export_copy(d, "tokenizer.json", path, e);
+    if (!rc)
+        rc = tokenizer_config(d, facts, e);
+    if (!rc)
+        rc = export_add(d, "model.safetensors", &path, e);
+    if (!rc)
+        rc = weights(m, path, e);
+    if (m)
+        model_close(m);
+    return rc;
+}
+
+int export_hf(struct export_dir *d, struct store *s, const struct artifact *model, struct err *e)
+{
+    struct resolver r = {.store = s};
+    struct js *json = NULL;
+    const char *path;
+    char hex[DIGEST_HEX];
+    int rc = err_set(e, ERR_DAMAGED, "the model artifact has no model.json");
+    for (size_t i = 0; i < model->n; i++)
+        if (strcmp(model->files[i].name, "model.json") == 0) {
+            digest_hex(&model->files[i].digest, hex);
+            rc = resolver_find(&r, hex, &path, e);
+        }
+    if (!rc && !(json = js_read(path, e)))
+        rc = e->code;
+    if (!rc)
+        rc = all_files(d, &r, json, e);
+    js_free(json);
+    resolver_release(&r);
+    return rc;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * export_hf: a model artifact as a Hugging Face folder: config.json, tokenizer.json, tokenizer_config.json,
+ * model.safetensors. The tensors come from wherever they lie, by digest.
+ */
+#ifndef PKG_TOOLS_EXPORT_HF_H
+#define PKG_TOOLS_EXPORT_HF_H
+
+#include "runtime/store/store.h"
+#include "tools/pkgraph/export_dir.h"
+
+int export_hf(struct export_dir *d, struct store *s, const struct artifact *model, struct err *e);
+
+#endif

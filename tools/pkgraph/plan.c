@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plan: what a run would do and why, with estimates. Status 2 when anything is left to do, so that a script can ask.
+ */
+#include <string.h>
+
+#include "runtime/base/json.h"
+#include "tools/pkgraph/session.h"
+#include "tools/pkgraph/term.h"
+
+static struct js *node_json(const struct plan *p, size_t i)
+{
+    const struct planned *n = &p->nodes[i];
+    const struct node *g = &p->graph->nodes[i];
+    struct js *j = js_object();
+    char hex[DIGEST_HEX];
+    js_set(j, "id", js_new_cstr(g->id));
+    js_set(j, "op", js_new_cstr(g->op->name));
+    js_set(j, "state", js_new_cstr(node_state_name(n->state)));
+    js_set(j, "reason", n->reason ? js_new_cstr(n->reason) : js_new_null());
+    if (n->keyed) {
+        digest_hex(&n->key, hex);
+        js_set(j, "key", js_new_cstr(hex));
+    }
+    if (n->same_as >= 0)
+        js_set(j, "same_as", js_new_cstr(p->graph->nodes[n->same_as].id));
+    if (n->seconds > 0)
+        js_set(j, "seconds", js_new_num(n->seconds));
+    if (n->cost.peak_memory)
+        js_set(j, "memory", js_new_int((int64_t)n->cost.peak_memory));
+    return j;
+}
+
+static int print_json(const struct plan *p)
+{
+    struct js *j = js_object(), *nodes = js_array();
+    for (size_t i = 0; i < p->graph->n; i++)
+        js_push(nodes, node_json(p, i));
+    js_set(j, "name", js_new_cstr(p->graph->name));
+    js_set(j, "nodes", nodes);
+    js_set(j, "to_run", js_new_int((int64_t)p->n_run));
+    js_set(j, "pending", js_new_int((int64_t)p->n_pending));
+    js_set(j, "up_to_date", js_new_int((int64_t)p->n_uptodate));
+    js_set(j, "blocked", js_new_int((int64_t)p->n_blocked));
+    js_set(j, "shared", js_new_int((int64_t)p->n_shared));
+    js_set(j, "seconds", js_new_num(p->seconds));
+    js_set(j, "memory", js_new_int((int64_t)p->peak_memory));
+    struct buf b = {0};
+    js_write_pretty(&b, j);
+    buf_putc(&b, '\n');
+    js_free(j);
+    return print_buf(&b);
+}
+
+static void print_table(const struct plan *p)
+{
+    struct table t = {.cols = 6};
+    static const char *const head[] = {"node", "op", "state", "time", "memory", "why"};
+    for (size_t i = 0; i < 6; i++)
+        table_cell(&t, "%s", head[i]);
+    for (size_t i = 0; i < p->graph->n; i++) {
+        const struct planned *n = &p->nodes[i];
+        bool todo = n->state != NODE_UPTODATE;
+        char x[TEXT_MAX];
+        table_cell(&t, "%s", p->graph->nodes[i].id);
+        table_cell(&t, "%s", p->graph->nodes[i].op->name);
+        table_cell(&t, "%s", node_state_name(n->state));
+        table_cell(&t, "%s", todo && n->seconds > 0 ? text_seconds(x, n->seconds) : "");
+        table_cell(&t, "%s", todo && n->cost.peak_memory ? text_bytes(x, (double)n->cost.peak_memory) : "");
+        if (n->same_as >= 0 && todo)
+            table_cell(&t, "the same work as %s", p->graph->nodes[n->same_as].id);
+        else
+            table_cell(&t, "%s", todo && n->reason ? n->reason : "");
+    }
+    table_print(&t, true, stdout);
+    table_release(&t);
+}
+
+static void print_sum(const struct plan *p)
+{
+    char x[TEXT_MAX], y[TEXT_MAX];
+    printf("\n%zu node%s", p->graph->n, p->graph->n == 1 ? "" : "s");
+    if (p->n_shared)
+        printf(", %zu shared", p->n_shared);
+    printf(", %zu up to date, %zu to run", p->n_uptodate, p->n_run);
+    if (p->n_pending)
+        printf(", %zu after those if anything changes", p->n_pending);
+    if (p->n_blocked)
+        printf(", %zu blocked", p->n_blocked);
+    if (p->seconds > 0)
+        printf("; about %s", text_seconds(x, p->seconds));
+    if (p->peak_memory)
+        printf("; at most %s of memory", text_bytes(y, (double)p->peak_memory));
+    putchar('\n');
+}
+
+static int run_plan(const struct args *a)
+{
+    struct session s;
+    int status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | (args_has(a, "read") ? SESSION_READ : 0));
+    if (status != STATUS_DONE)
+        goto out;
+    if (args_has(a, "json")) {
+        status = print_json(s.plan);
+    } else {
+        print_table(s.plan);
+        print_sum(s.plan);
+    }
+    if (status == STATUS_DONE && s.plan->n_run + s.plan->n_pending + s.plan->n_blocked > 0)
+        status = STATUS_USAGE;
+out:
+    session_close(&s);
+    return status;
+}
+
+static const struct option_def options[] = {
+    OPTIONS_SPEC,
+    OPTIONS_ONLY,
+    {.name = "force", .arg = "NODE", .help = "plan as if this node had to run in any case; repeatable"},
+    {.name = "read", .help = "digest source files that the store does not know yet (can take long for big checkpoints)"},
+    OPTIONS_JSON,
+    OPTIONS_HELP,
+    {0},
+};
+
+const struct command cmd_plan = {
+    .name = "plan",
+    .usage = "SPEC",
+    .summary = "what a run would do and why, with estimates; status 2 when work is pending",
+    .about = "States: up to date; to run; pending (something upstream runs first, and may turn out to change nothing);\n"
+             "blocked (a source is missing). Times come from earlier runs, else from the operators' estimates.",
+    .example = "pkgraph plan specs/quickstart.yaml\npkgraph plan specs/quickstart.yaml --set svd-init.r=4 --json",
+    .options = options,
+    .min_pos = 1,
+    .max_pos = 1,
+    .run = run_plan,
+};

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run: carries the plan out, shows it, and ends with what ran, where the results are, and one table of all metrics.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/param.h"
+#include "engine/sched.h"
+#include "runtime/base/json.h"
+#include "tools/pkgraph/metrics.h"
+#include "tools/pkgraph/session.h"
+#include "tools/pkgraph/term.h"
+#include "tools/pkgraph/ui.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int budget(const struct args *a, struct sched_options *o)
+{
+    long jobs = 0, cpus = 0;
+    int64_t mem = 0;
+    const char *size = args_get(a, "mem");
+    if (args_int(a, "jobs", 1, 4096, &jobs) < 0 || args_int(a, "cpus", 1, 4096, &cpus) < 0)
+        return STATUS_USAGE;
+    if (size && (!parse_size(str_of(size), &mem) || mem <= 0))
+        return usage_error(a->command, "--mem %s: a size such as 16GiB", size);
+    o->jobs = (int)jobs;
+    o->cpus = (int)cpus;
+    o->mem = (uint64_t)mem;
+    o->keep_going = args_has(a, "keep-going");
+    return STATUS_DONE;
+}
+
+/* Nodes whose artifacts nobody consumes: the results. */
+static void print_results(const struct plan *p, const char *spec)
+{
+    const struct graph *g = p->graph;
+    bool *used = calloc(g->n + 1, sizeof *used);
+    size_t shown = 0;
+    for (size_t i = 0; used && i < g->n; i++)
+        for (size_t k = 0; k < g->nodes[i].n_edges; k++)
+            used[g->nodes[i].edges[k].from] = true;
+    for (size_t i = 0; used && i < g->n && shown < 1; i++) {
+        const struct artifact *a = used[i] ? NULL : plan_artifact(p, i, 0);
+        if (!a)
+            continue;
+        fprintf(stderr, "results are in %s; for instance: pkgraph show %s %s\n", store_dir(p->store), spec, g->nodes[i].id);
+        shown++;
+    }
+    free(used);
+}
+
+static void print_summary(const struct plan *p, const struct sched_result *r, double seconds)
+{
+    char x[TEXT_MAX];
+    fprintf(stderr, "\n");
+    if (r->ran + r->failed + r->skipped == 0 && !r->cancelled)
+        fprintf(stderr, "everything is up to date: %zu node%s, %s\n", p->graph->n, p->graph->n == 1 ? "" : "s",
+                text_seconds(x, seconds));
+    else
+        fprintf(stderr, "ran %zu, up to date %zu, failed %zu, skipped %zu, in %s\n", r->ran, r->uptodate, r->failed,
+                r->skipped, text_seconds(x, seconds));
+}
+
+static int print_json(const struct plan *p, const struct sched_result *r, double seconds)
+{
+    struct js *j = js_object();
+    struct buf b = {0};
+    js_set(j, "ran", js_new_int((int64_t)r->ran));
+    js_set(j, "up_to_date", js_new_int((int64_t)r->uptodate));
+    js_set(j, "failed", js_new_int((int64_t)r->failed));
+    js_set(j, "skipped", js_new_int((int64_t)r->skipped));
+    js_set(j, "seconds", js_new_num(seconds));
+    js_set(j, "metrics", metrics_json(p));
+    js_write_pretty(&b, j);
+    buf_putc(&b, '\n');
+    js_free(j);
+    return print_buf(&b);
+}
+
+static int carry_out(const struct args *a, struct session *s, struct sched_options *o, double began)
+{
+    struct sched_result r = {0};
+    struct ui *ui = NULL;
+    struct err e = {0}, e2 = {0};
+    bool quiet = args_has(a, "quiet");
+    if (ui_new(s->plan, quiet, args_get(a, "events"), args_get(a, "trace"), &ui, &e) != 0) {
+        say_err(&e);
+        return STATUS_USAGE;
+    }
+    o->event = ui_event;
+    o->u = ui;
+    int rc = sched_run(s->plan, o, &r, &e);
+    int rc2 = ui_finish(ui, &e2);
+    if (!quiet)
+        print_summary(s->plan, &r, now() - began);
+    if (args_has(a, "json")) {
+        print_json(s->plan, &r, now() - began);
+    } else {
+        if (!quiet && rc == 0)
+            print_results(s->plan, a->pos[0]);
+        fflush(stderr);
+        metrics_print(s->plan, stdout);
+    }
+    if (r.cancelled || rc == ERR_CANCELLED) {
+        say("interrupted; what is done is kept, and the same command goes on from here");
+        return STATUS_INTERRUPTED;
+    }
+    if (rc)
+        say_err(&e);
+    if (rc2)
+        say_err(&e2);
+    return rc || rc2 ? STATUS_FAILED : STATUS_DONE;
+}
+
+static int run_run(const struct args *a)
+{
+    double began = now();
+    struct session s = {0};
+    struct sched_options o = {0};
+    int status = budget(a, &o);
+    if (status == STATUS_DONE)
+        status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | SESSION_READ);
+    if (status == STATUS_DONE)
+        status = carry_out(a, &s, &o, began);
+    session_close(&s);
+    return status;
+}
+
+static const struct option_def options[] = {
+    OPTIONS_SPEC,
+    OPTIONS_ONLY,
+    {.name = "force", .arg = "NODE", .help = "run this node even if it is up to date; repeatable"},
+    {.name = "jobs", .letter = 'j', .arg = "N", .help = "nodes at once (default: what the budget allows)"},
+    {.name = "cpus", .arg = "N", .help = "processors to use (default: all that this process may use)"},
+    {.name = "mem", .arg = "SIZE", .help = "memory to use, such as 16GiB (default: what is free)"},
+    {.name = "keep-going", .help = "after a failure, still run what does not depend on it"},
+    {.name = "events", .arg = "FILE", .help = "write every event as a line of JSON"},
+    {.name = "trace", .arg = "FILE", .help = "write the timeline for chrome://tracing or ui.perfetto.dev"},
+    {.name = "quiet", .letter = 'q', .help = "no progress and no summary: warnings, errors and the table alone"},
+    {.name = "json", .help = "print the outcome and all metrics as JSON"},
+    OPTIONS_HELP,
+    {0},
+};
+
+const struct command cmd_run = {
+    .name = "run",
+    .usage = "SPEC",
+    .summary = "run what is not up to date; ends with a table of all metrics",
+    .about = "Nodes whose operator, parameters and input contents are unchanged are taken from the store. Ctrl-C stops at\n"
+             "the next safe point; training leaves a checkpoint, and the same command goes on from it.",
+    .example = "pkgraph run specs/quickstart.yaml\n"
+               "pkgraph run specs/quickstart.yaml --set r=4 --only svd-exact\n"
+               "pkgraph run specs/quickstart.yaml -j 1 --events events.jsonl",
+    .options = options,
+    .min_pos = 1,
+    .max_pos = 1,
+    .run = run_run,
+};

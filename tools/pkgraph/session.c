@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/pkgraph/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/table.h"
+#include "runtime/base/fs.h"
+#include "tools/pkgraph/term.h"
+
+const char *store_folder(const struct args *a)
+{
+    const char *dir = args_get(a, "store");
+    if (!dir)
+        dir = getenv("PKGRAPH_STORE");
+    return dir && *dir ? dir : ".pkgraph";
+}
+
+static void print_diags(const struct diags *d)
+{
+    struct buf b = {0};
+    diags_print(d, term_colour(stderr), &b);
+    if (!b.failed && b.n) {
+        fwrite(b.p, 1, b.n, stderr);
+        if (b.p[b.n - 1] != '\n')
+            fputc('\n', stderr);
+    }
+    buf_release(&b);
+}
+
+static int load_graph(struct session *s, const struct args *a, bool no_infer)
+{
+    struct err e = {0};
+    size_t n_sets, n_variants, n_only;
+    const char **sets = args_all(a, "set", &n_sets), **variants = args_all(a, "variant", &n_variants);
+    const char **only = args_all(a, "only", &n_only);
+    struct graph_options o = {.ops = ops_table, .sets = sets, .n_sets = n_sets, .variants = variants,
+                              .n_variants = n_variants, .only = only, .n_only = n_only, .no_infer = no_infer};
+    diags_free(s->diags);
+    s->diags = diags_new();
+    int rc = s->diags && sets && variants && only ? graph_load(a->pos[0], &o, s->diags, &s->graph, &e)
+                                                  : err_set(&e, ERR_NOMEM, "out of memory");
+    free(sets);
+    free(variants);
+    free(only);
+    if (rc == 0)
+        return STATUS_DONE;
+    if (s->diags)
+        print_diags(s->diags);
+    say_err(&e);
+    return rc == ERR_NOMEM ? STATUS_FAILED : STATUS_USAGE;
+}
+
+static int open_store(struct session *s, const struct args *a, unsigned what)
+{
+    const char *dir = store_folder(a);
+    if (!(what & (SESSION_STORE | SESSION_STORE_IF_THERE)))
+        return STATUS_DONE;
+    if (!(what & SESSION_STORE) && !fs_is_dir(dir))
+        return STATUS_DONE;
+    struct err e = {0};
+    if (store_open(dir, &s->store, &e) == 0)
+        return STATUS_DONE;
+    say_err(&e);
+    return STATUS_FAILED;
+}
+
+int session_open(struct session *s, const struct args *a, unsigned what)
+{
+    *s = (struct session){0};
+    int status = load_graph(s, a, false);
+    if (status != STATUS_DONE && (what & SESSION_NO_INFER)) {
+        s->broken = true;
+        status = load_graph(s, a, true);
+    }
+    if (status != STATUS_DONE)
+        return status;
+    if (diags_count(s->diags) && !s->broken)
+        print_diags(s->diags);
+    if (s->broken)
+        return STATUS_DONE;
+    status = open_store(s, a, what);
+    if (status == STATUS_DONE && s->store && (what & SESSION_PLAN))
+        status = session_plan(s, a, what & SESSION_READ);
+    return status;
+}
+
+/* Digesting gigabytes takes a while: one line on a terminal. */
+static void digest_progress(void *u, double done, double total, const char *unit)
+{
+    char x[TEXT_MAX], y[TEXT_MAX];
+    bool *shown = u;
+    if (strcmp(unit, "bytes") != 0 || total < 1e8)
+        return;
+    fprintf(stderr, "\r\033[Kreading the source files: %s of %s", text_bytes(x, done), text_bytes(y, total));
+    *shown = true;
+}
+
+int session_plan(struct session *s, const struct args *a, bool read_sources)
+{
+    struct err e = {0};
+    bool shown = false;
+    struct progress p = {.u = &shown, .update = term_is_tty(stderr) ? digest_progress : NULL};
+    size_t n_force;
+    const char **force = args_all(a, "force", &n_force);
+    plan_free(s->plan);
+    s->plan = NULL;
+    int rc = force ? plan_make(s->graph, s->store, read_sources, force, n_force, &p, &s->plan, &e)
+                   : err_set(&e, ERR_NOMEM, "out of memory");
+    free(force);
+    if (shown)
+        fputs("\r\033[K", stderr);
+    if (rc == 0)
+        return STATUS_DONE;
+    say_err(&e);
+    return rc == ERR_INPUT || rc == ERR_NOTFOUND ? STATUS_USAGE : STATUS_FAILED;
+}
+
+void session_close(struct session *s)
+{
+    plan_free(s->plan);
+    if (s->store)
+        store_close(s->store);
+    graph_free(s->graph);
+    diags_free(s->diags);
+    *s = (struct session){0};
+}
+
+static int unknown_port(const struct node *n, const char *port)
+{
+    struct buf b = {0};
+    for (const struct port_def *p = n->op->outputs; p && p->name; p++)
+        buf_printf(&b, "%s%s", b.n ? ", " : "", p->name);
+    say_error("%s (%s) has no output \"%s\"; it has %s", n->id, n->op->name, port, b.p ? b.p : "none");
+    buf_release(&b);
+    return STATUS_USAGE;
+}
+
+static int unknown_node(const struct session *s, const char *text)
+{
+    const struct graph *g = s->graph;
+    const char **names = calloc(g->n + 1, sizeof *names);
+    struct buf same = {0};
+    size_t n = 0, base = strcspn(text, ".@");
+    for (size_t i = 0; names && i < g->n; i++) {
+        names[n++] = g->nodes[i].id;
+        if (strlen(g->nodes[i].base) == base && memcmp(g->nodes[i].base, text, base) == 0)
+            buf_printf(&same, "%s%s", same.n ? ", " : "", g->nodes[i].id);
+    }
+    const char *near = names ? nearest_name(text, names, n) : NULL;
+    if (same.n)
+        say_error("no node \"%s\"; there are %s", text, same.p);
+    else if (near)
+        say_error("no node \"%s\"; did you mean \"%s\"?", text, near);
+    else
+        say_error("no node \"%s\" in %s", text, g->file);
+    buf_release(&same);
+    free(names);
+    return STATUS_USAGE;
+}
+
+int session_find(const struct session *s, const char *text, size_t *node, int *port)
+{
+    int i = graph_find(s->graph, text);
+    if (i >= 0) {
+        *node = (size_t)i;
+        *port = 0;
+        return STATUS_DONE;
+    }
+    const char *dot = strrchr(text, '.');
+    char *id = dot ? str_dup((struct str){text, (size_t)(dot - text)}) : NULL;
+    i = id ? graph_find(s->graph, id) : -1;
+    free(id);
+    if (i < 0)
+        return unknown_node(s, text);
+    *node = (size_t)i;
+    *port = node_port(&s->graph->nodes[i], dot + 1);
+    return *port >= 0 ? STATUS_DONE : unknown_port(&s->graph->nodes[i], dot + 1);
+}
+
+const struct artifact *plan_artifact(const struct plan *p, size_t node, int port)
+{
+    const struct planned *n = &p->nodes[node];
+    if (!n->record && n->same_as >= 0)
+        n = &p->nodes[n->same_as];
+    const struct op *op = p->graph->nodes[node].op;
+    if (!n->record || port < 0 || !op->outputs)
+        return NULL;
+    for (size_t i = 0; i < n->record->n_out; i++)
+        if (strcmp(n->record->ports[i], op->outputs[port].name) == 0)
+            return &n->record->out[i];
+    return NULL;
+}
+
+static bool has_record(const struct plan *p, size_t node)
+{
+    const struct planned *n = &p->nodes[node];
+    return n->record || (n->same_as >= 0 && p->nodes[n->same_as].record);
+}
+
+int session_artifact(struct session *s, const struct args *a, size_t node, int port, const struct artifact **out)
+{
+    const struct node *n = &s->graph->nodes[node];
+    if (!has_record(s->plan, node)) {
+        int status = session_plan(s, a, true);
+        if (status != STATUS_DONE)
+            return status;
+    }
+    *out = plan_artifact(s->plan, node, port);
+    if (*out)
+        return STATUS_DONE;
+    if (has_record(s->plan, node))
+        say_error("%s gave no output \"%s\" with these parameters", n->id, n->op->outputs[port].name);
+    else
+        say_error("%s has no stored result for this specification (%s)\n  pkgraph run %s --only %s makes it", n->id,
+                  s->plan->nodes[node].reason ? s->plan->nodes[node].reason : "it has not run", a->pos[0], n->id);
+    return STATUS_FAILED;
+}
+
+char *session_file(const struct session *s, const struct artifact *a, const char *name)
+{
+    struct err e = {0};
+    char *path = NULL;
+    for (size_t i = 0; i < a->n; i++)
+        if (strcmp(a->files[i].name, name) == 0) {
+            if (store_resolve(s->store, &a->files[i].digest, &path, &e) != 0) {
+                say_err(&e);
+                return NULL;
+            }
+            return path;
+        }
+    say_error("the artifact has no file %s", name);
+    return NULL;
+}
+
+int resolver_find(void *u, const char *digest_hex, const char **path, struct err *e)
+{
+    struct resolver *r = u;
+    struct digest d;
+    char *p = NULL;
+    if (digest_parse(digest_hex, &d) < 0)
+        return err_set(e, ERR_DAMAGED, "\"%s\" is not a digest", digest_hex);
+    int rc = store_resolve(r->store, &d, &p, e);
+    if (rc)
+        return rc;
+    char **paths = realloc(r->paths, (r->n + 1) * sizeof *paths);
+    if (!paths) {
+        free(p);
+        return err_nomem(e, (r->n + 1) * sizeof *paths, "paths");
+    }
+    r->paths = paths;
+    r->paths[r->n++] = p;
+    *path = p;
+    return 0;
+}
+
+void resolver_release(struct resolver *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        free(r->paths[i]);
+    free(r->paths);
+    *r = (struct resolver){.store = r->store};
+}

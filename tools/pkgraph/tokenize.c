@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tokenize: text to token ids and back, a line at a time, for pipes and for comparing with other tokenizers.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/fs.h"
+#include "runtime/base/json.h"
+#include "runtime/text/tokenizer.h"
+#include "tools/pkgraph/cli.h"
+#include "tools/pkgraph/term.h"
+
+struct work {
+    struct tokenizer *t;
+    bool json, decode, special, keep_special;
+    size_t line;
+    struct buf out;
+    struct ids ids;
+};
+
+static int encode(struct work *w, struct str text, struct err *e)
+{
+    w->ids.n = 0;
+    int rc = tokenizer_encode(w->t, text, w->special, &w->ids, e);
+    if (rc)
+        return rc;
+    buf_clear(&w->out);
+    buf_putc(&w->out, '[');
+    for (size_t i = 0; i < w->ids.n; i++)
+        buf_printf(&w->out, "%s%d", i ? ", " : "", w->ids.v[i]);
+    buf_puts(&w->out, "]\n");
+    return w->out.failed ? err_nomem(e, w->ids.n, "output") : 0;
+}
+
+static int encode_line(struct work *w, struct str line, struct err *e)
+{
+    if (!w->json)
+        return encode(w, line, e);
+    struct js *j = js_parse(line, "standard input", e);
+    int rc = !j ? e->code : 0;
+    if (!rc && js_kind(j) != JS_STRING)
+        rc = err_set(e, ERR_INPUT, "line %zu: with --json each line is a JSON string", w->line);
+    if (!rc)
+        rc = encode(w, js_str(j), e);
+    js_free(j);
+    return rc;
+}
+
+static int decode_line(struct work *w, struct str line, struct err *e)
+{
+    struct js *j = js_parse(line, "standard input", e);
+    int rc = !j ? e->code : 0;
+    struct buf text = {0};
+    if (!rc && js_kind(j) != JS_ARRAY)
+        rc = err_set(e, ERR_INPUT, "line %zu: --decode takes a JSON list of token ids on each line", w->line);
+    w->ids.n = 0;
+    for (size_t i = 0; !rc && i < js_len(j); i++) {
+        int64_t id = js_kind(js_at(j, i)) == JS_INT ? js_int(js_at(j, i), -1) : -1;
+        if (id < 0 || (size_t)id >= tokenizer_size(w->t))
+            rc = err_set(e, ERR_INPUT, "line %zu, element %zu: a token id is a whole number from 0 to %zu", w->line, i + 1,
+                         tokenizer_size(w->t) - 1);
+        else if (ids_push(&w->ids, (int32_t)id) < 0)
+            rc = err_nomem(e, w->ids.n, "ids");
+    }
+    if (!rc)
+        rc = tokenizer_decode(w->t, w->ids.v, w->ids.n, !w->keep_special, &text, e);
+    buf_clear(&w->out);
+    if (!rc && w->json)
+        js_write_str(&w->out, buf_view(&text));
+    else if (!rc)
+        buf_str(&w->out, buf_view(&text));
+    buf_putc(&w->out, '\n');
+    if (!rc && (w->out.failed || text.failed))
+        rc = err_nomem(e, text.n, "output");
+    buf_release(&text);
+    js_free(j);
+    return rc;
+}
+
+static int one_line(struct work *w, struct str line, struct err *e)
+{
+    w->line++;
+    int rc = w->decode ? decode_line(w, line, e) : encode_line(w, line, e);
+    if (!rc)
+        fwrite(w->out.p, 1, w->out.n, stdout);
+    return rc;
+}
+
+static int all_lines(struct work *w, struct err *e)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    int rc = 0;
+    for (ssize_t n; !rc && (n = getline(&line, &cap, stdin)) >= 0;)
+        rc = one_line(w, (struct str){line, (size_t)n - (n > 0 && line[n - 1] == '\n')}, e);
+    if (!rc && ferror(stdin))
+        rc = err_errno(e, "standard input");
+    free(line);
+    return rc;
+}
+
+/* A folder with tokenizer.json, or the file itself. */
+static int open_tokenizer(const char *path, struct tokenizer **t, struct err *e)
+{
+    if (!fs_is_dir(path))
+        return tokenizer_read(path, t, e);
+    char *file = fs_join(path, "tokenizer.json");
+    int rc = file ? tokenizer_read(file, t, e) : err_nomem(e, 0, "a path");
+    free(file);
+    return rc;
+}
+
+static int run_tokenize(const struct args *a)
+{
+    struct err e = {0};
+    struct work w = {.json = args_has(a, "json"), .decode = args_has(a, "decode"), .special = !args_has(a, "no-special"),
+                     .keep_special = args_has(a, "keep-special")};
+    int rc = open_tokenizer(a->pos[0], &w.t, &e);
+    if (!rc && (a->n_pos < 2 || strcmp(a->pos[1], "-") == 0))
+        rc = all_lines(&w, &e);
+    else if (!rc)
+        rc = one_line(&w, str_of(a->pos[1]), &e);
+    if (rc)
+        say_err(&e);
+    tokenizer_free(w.t);
+    ids_release(&w.ids);
+    buf_release(&w.out);
+    return !rc ? STATUS_DONE : rc == ERR_INPUT || rc == ERR_NOTFOUND || rc == ERR_UNSUPPORTED ? STATUS_USAGE : STATUS_FAILED;
+}
+
+static const struct option_def options[] = {
+    {.name = "decode", .help = "the reverse: each line is a JSON list of ids"},
+    {.name = "json", .help = "texts are JSON strings, so that newlines can be inside"},
+    {.name = "no-special", .help = "do not add what the tokenizer adds (BOS)"},
+    {.name = "keep-special", .help = "with --decode: print special tokens too"},
+    OPTIONS_HELP,
+    {0},
+};
+
+const struct command cmd_tokenize = {
+    .name = "tokenize",
+    .usage = "MODEL [TEXT|-]",
+    .summary = "token ids of a text or of each line of standard input; --decode for the reverse",
+    .about = "MODEL is a folder with tokenizer.json, or the file. Output: a JSON list of ids a line. BOS stands where the\n"
+             "tokenizer adds it.",
+    .example = "pkgraph tokenize models/Qwen2.5-0.5B 'Hello, world'\n"
+               "pkgraph tokenize models/Qwen2.5-0.5B - < lines.txt\n"
+               "echo '[9707, 11, 1879]' | pkgraph tokenize models/Qwen2.5-0.5B --decode",
+    .options = options,
+    .min_pos = 1,
+    .max_pos = 2,
+    .run = run_tokenize,
+};
