@@ -26,6 +26,7 @@ struct planned {
     struct record *record; /* when up to date or done */
     char *reason;          /* "never run", "learning_rate 0.0003 -> 0.001", "input lora changed", "lora runs first" */
     int same_as;           /* another node with the same key that computes it, -1: none */
+    bool forced;           /* runs whatever the store holds */
     struct op_cost cost;
     double seconds;        /* estimate: history of equal work, else cost; 0 unknown */
     size_t n_sources;
@@ -48,7 +49,13 @@ int plan_make(const struct graph *g, struct store *s, bool read_sources, const c
               const struct progress *p, struct plan **out, struct err *e);
 void plan_free(struct plan *p);
 
+/* The artifact that node i gives at an output port (from its record), NULL: none yet, or not produced. */
+const struct artifact *plan_output(const struct plan *p, size_t i, int port);
+
 /* Computes key and expanded key of node i whose input artifacts are known (in edge order). */
 int plan_key(struct plan *p, size_t i, const struct artifact *const *inputs, struct err *e);
+/* Why the keyed node i has to run, against its last run in the history: malloc'ed, NULL when out of memory. `gone`: what
+ * store_get_record said. */
+char *plan_reason(struct plan *p, size_t i, const char *gone);
 
 #endif

@@ -24,6 +24,12 @@ struct store;
 int store_open(const char *dir, struct store **out, struct err *e); /* makes it if need be; a newer format is ERR_UNSUPPORTED */
 void store_close(struct store *s);
 const char *store_dir(const struct store *s);
+/* What opening had to repair (a damaged index set aside), for the user; NULL: nothing. */
+const char *store_warning(const struct store *s);
+/* Many small calls as one transaction of the index (planning, the rows of a run). write: others wait until it is finished.
+ * For one thread, while no other uses this store; store_put_record must not be called inside. */
+int store_begin(struct store *s, bool write, struct err *e);
+int store_finish(struct store *s, struct err *e);
 
 /* ---- the user's files ---- */
 
@@ -105,7 +111,16 @@ int store_run_node(struct store *s, int64_t run, const char *node, const char *s
 int store_run_end(struct store *s, int64_t run, const char *status, struct err *e);
 int store_history(struct store *s, const char *spec, const char *node, size_t limit, struct history_row **rows, size_t *n, struct err *e);
 void store_history_free(struct history_row *rows, size_t n);
+/* node NULL: all nodes of the spec, newest run first. limit 0: all. */
+
+struct run_row {
+    int64_t run, began, ended; /* unix seconds; ended 0: did not come to its end */
+    char *status, *command, *spec; /* status: "running", "done", "failed", "cancelled" */
+};
+int store_runs(struct store *s, const char *spec, size_t limit, struct run_row **rows, size_t *n, struct err *e); /* newest first; spec NULL: all */
+void store_runs_free(struct run_row *rows, size_t n);
 /* The expanded key of any key this store has recorded, stored or not (NULL, ERR_NOTFOUND). */
+int store_put_expanded(struct store *s, const struct digest *key, const struct js *expanded, struct err *e); /* of a run that failed */
 int store_expanded(struct store *s, const struct digest *key, struct js **out, struct err *e);
 
 #endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/runner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "engine/budget.h"
+#include "engine/op_private.h"
+#include "runtime/base/arena.h"
+#include "runtime/base/fs.h"
+#include "runtime/exec/par.h"
+#include "runtime/exec/pool.h"
+
+struct run_file {
+    int port;
+    const char *name, *path; /* in the arena */
+};
+
+struct op_run {
+    const struct runner_job *job;
+    char *tmp, *checkpoint;
+    struct arena arena;
+    size_t n_files, cap_files;
+    struct run_file *files;
+    struct js **facts; /* one an output port; NULL: none */
+};
+
+/* ---- what operators see ---- */
+
+const struct op_args *op_run_args(const struct op_run *r)
+{
+    return &r->job->node->args;
+}
+
+int op_threads(const struct op_run *r)
+{
+    return r->job->threads;
+}
+
+uint64_t op_memory(const struct op_run *r)
+{
+    return r->job->memory;
+}
+
+const struct progress *op_progress(const struct op_run *r)
+{
+    return r->job->progress;
+}
+
+/* malloc'ed to the arena's life. */
+static const char *keep(struct op_run *r, char *z)
+{
+    char *p = z ? arena_str(&r->arena, str_of(z)) : NULL;
+    free(z);
+    return p;
+}
+
+static const struct artifact *input_at(const struct op_run *r, const char *port, size_t i)
+{
+    const struct node *n = r->job->node;
+    int want = port_index(n->op->inputs, port);
+    for (size_t k = 0; want >= 0 && k < n->n_edges; k++)
+        if (n->edges[k].port == want && i-- == 0)
+            return r->job->inputs[k];
+    return NULL;
+}
+
+int op_in_file(struct op_run *r, const char *port, size_t i, const char *name, const char **path, struct err *e)
+{
+    const struct artifact *a = input_at(r, port, i);
+    *path = NULL;
+    if (!a)
+        return err_set(e, ERR_NOTFOUND, "input %s is not connected", port);
+    for (size_t k = 0; k < a->n; k++) {
+        if (strcmp(a->files[k].name, name) != 0)
+            continue;
+        char *p = NULL;
+        int rc = store_blob_path(r->job->store, &a->files[k].digest, &p, e);
+        if (rc == 0 && !(*path = keep(r, p)))
+            rc = err_nomem(e, 0, "a path");
+        return rc;
+    }
+    return err_set(e, ERR_NOTFOUND, "input %s (%s) has no file %s", port, a->type, name);
+}
+
+static int output_port(const struct op_run *r, const char *port, struct err *e)
+{
+    const struct node *n = r->job->node;
+    int i = port_index(n->op->outputs, port);
+    if (i < 0)
+        return err_set(e, ERR_INTERNAL, "operator %s has no output %s", n->op->name, port);
+    if ((size_t)i >= n->n_out || !n->out[i])
+        return err_set(e, ERR_INTERNAL, "operator %s writes output %s, which its infer did not announce", n->op->name, port);
+    return i;
+}
+
+static int add_out_file(struct op_run *r, int port, const char *name, const char **path, struct err *e)
+{
+    if (r->n_files == r->cap_files) {
+        size_t cap = r->cap_files ? r->cap_files * 2 : 8;
+        struct run_file *f = realloc(r->files, cap * sizeof *f);
+        if (!f)
+            return err_nomem(e, cap * sizeof *f, "output files");
+        r->files = f;
+        r->cap_files = cap;
+    }
+    const char *dir = arena_printf(&r->arena, "%s/%d", r->tmp, port);
+    struct run_file f = {port, arena_str(&r->arena, str_of(name)), dir ? arena_printf(&r->arena, "%s/%s", dir, name) : NULL};
+    if (!f.name || !f.path)
+        return err_nomem(e, 0, "a path");
+    if (mkdir(dir, 0777) < 0 && errno != EEXIST)
+        return err_errno(e, "%s: cannot create", dir);
+    r->files[r->n_files++] = f;
+    *path = f.path;
+    return 0;
+}
+
+int op_out_file(struct op_run *r, const char *port, const char *name, const char **path, struct err *e)
+{
+    int i = output_port(r, port, e);
+    if (i < 0)
+        return i;
+    if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return err_set(e, ERR_INTERNAL, "operator %s: \"%s\" is not the name of a file", r->job->node->op->name, name);
+    for (size_t k = 0; k < r->n_files; k++)
+        if (r->files[k].port == i && strcmp(r->files[k].name, name) == 0) {
+            *path = r->files[k].path;
+            return 0;
+        }
+    return add_out_file(r, i, name, path, e);
+}
+
+int op_out_fact(struct op_run *r, const char *port, const char *key, struct js *v, struct err *e)
+{
+    int i = output_port(r, port, e);
+    if (i < 0) {
+        js_free(v);
+        return i;
+    }
+    if (!r->facts[i])
+        r->facts[i] = js_object();
+    if (!r->facts[i]) {
+        js_free(v);
+        return err_nomem(e, 0, "a descriptor");
+    }
+    return js_set(r->facts[i], key, v) == 0 ? 0 : err_nomem(e, 0, "a descriptor");
+}
+
+int op_resolve(struct op_run *r, const char *digest_hex_text, const char **path, struct err *e)
+{
+    struct digest d;
+    char *p = NULL;
+    *path = NULL;
+    if (!digest_hex_text || strlen(digest_hex_text) != 64 || digest_parse(digest_hex_text, &d) < 0)
+        return err_set(e, ERR_INPUT, "\"%.80s\" is not a SHA-256 digest", digest_hex_text ? digest_hex_text : "");
+    int rc = store_resolve(r->job->store, &d, &p, e);
+    if (rc == 0 && !(*path = keep(r, p)))
+        rc = err_nomem(e, 0, "a path");
+    return rc;
+}
+
+int op_source_file(struct op_run *r, const char *label, const char **path, char *hex, struct err *e)
+{
+    const struct planned *p = r->job->planned;
+    for (size_t i = 0; i < p->n_sources; i++)
+        if (strcmp(p->sources[i].label, label) == 0) {
+            *path = p->sources[i].path;
+            if (hex)
+                digest_hex(&p->sources[i].digest, hex);
+            return 0;
+        }
+    return err_set(e, ERR_NOTFOUND, "operator %s named no source %s", r->job->node->op->name, label);
+}
+
+int op_checkpoint_dir(struct op_run *r, const char **path, struct err *e)
+{
+    int rc = r->checkpoint ? 0 : store_checkpoint_dir(r->job->store, &r->job->planned->key, &r->checkpoint, e);
+    *path = r->checkpoint;
+    return rc;
+}
+
+/* ---- the run ---- */
+
+/* A source that is not what it was when its digest entered the key makes the result belong to no key. */
+static int check_sources(const struct runner_job *job, struct err *e)
+{
+    const struct planned *p = job->planned;
+    for (size_t i = 0; i < p->n_sources; i++) {
+        struct digest now;
+        int rc = store_file_digest(job->store, p->sources[i].path, false, &now, e);
+        if (rc != 0)
+            return err_prefix(e, "source %s, read by this node, cannot be checked after the run, which is not stored", p->sources[i].label);
+        if (digest_cmp(&now, &p->sources[i].digest) != 0)
+            return err_set(e, ERR_INPUT, "%s changed while the node ran; its result is not stored; run again", p->sources[i].path);
+    }
+    return 0;
+}
+
+static int store_files(struct op_run *r, int port, struct artifact *a, struct err *e)
+{
+    a->files = calloc(r->n_files + 1, sizeof *a->files);
+    if (!a->files)
+        return err_nomem(e, r->n_files * sizeof *a->files, "an artifact");
+    for (size_t k = 0; k < r->n_files; k++) {
+        if (r->files[k].port != port)
+            continue;
+        struct artifact_file *f = &a->files[a->n++];
+        f->name = strdup(r->files[k].name);
+        if (!f->name)
+            return err_nomem(e, 0, "an artifact");
+        if (!fs_exists(r->files[k].path))
+            return err_set(e, ERR_INTERNAL, "operator %s did not write %s of its output %s", r->job->node->op->name, f->name,
+                           r->job->node->op->outputs[port].name);
+        int rc = store_put_file(r->job->store, r->files[k].path, &f->digest, &f->bytes, e);
+        if (rc != 0)
+            return rc;
+    }
+    return a->n ? 0
+                : err_set(e, ERR_INTERNAL, "operator %s wrote nothing to its output %s", r->job->node->op->name,
+                          r->job->node->op->outputs[port].name);
+}
+
+static int describe(struct op_run *r, int port, struct artifact *a, struct err *e)
+{
+    const struct js *facts = r->facts[port];
+    const char *type = js_cstr(js_get(r->job->node->out[port], "type"));
+    a->desc = js_copy(r->job->node->out[port]);
+    a->type = strdup(type ? type : r->job->node->op->outputs[port].type);
+    int bad = !a->desc || !a->type;
+    for (void *it = js_iter(facts); !bad && it; it = js_next(facts, it))
+        bad = js_set(a->desc, js_iter_key(it), js_ref(js_iter_value(it))) != 0;
+    return bad ? err_nomem(e, 0, "a descriptor") : 0;
+}
+
+static int collect(struct op_run *r, struct record *rec, struct err *e)
+{
+    const struct node *n = r->job->node;
+    rec->ports = calloc(n->n_out + 1, sizeof *rec->ports);
+    rec->out = calloc(n->n_out + 1, sizeof *rec->out);
+    if (!rec->ports || !rec->out)
+        return err_nomem(e, n->n_out, "a record");
+    for (size_t i = 0; i < n->n_out; i++) {
+        if (!n->out[i])
+            continue;
+        struct artifact *a = &rec->out[rec->n_out];
+        rec->ports[rec->n_out++] = strdup(n->op->outputs[i].name);
+        int rc = rec->ports[rec->n_out - 1] ? describe(r, (int)i, a, e) : err_nomem(e, 0, "a record");
+        if (rc == 0)
+            rc = store_files(r, (int)i, a, e);
+        if (rc != 0)
+            return rc;
+        artifact_seal(a);
+    }
+    return 0;
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void measure(struct runner_job *job, double wall, double cpu)
+{
+    uint64_t peak = atomic_load(&job->rss_peak), rss = budget_rss();
+    if (rss > peak)
+        peak = rss;
+    job->wall = now_seconds() - wall;
+    job->cpu = pool_cpu_seconds() - cpu;
+    if (job->cpu < 0) /* the team was made anew meanwhile */
+        job->cpu = 0;
+    job->peak_memory = peak > job->rss_begin ? peak - job->rss_begin : 0;
+}
+
+static int save(struct op_run *r, struct runner_job *job, double wall, double cpu, struct err *e)
+{
+    struct record *rec = calloc(1, sizeof *rec);
+    int rc = rec ? collect(r, rec, e) : err_nomem(e, sizeof *rec, "a record");
+    if (rc == 0) {
+        measure(job, wall, cpu);
+        rec->key = job->planned->key;
+        rec->expanded = js_ref(job->planned->expanded);
+        rec->wall = job->wall;
+        rec->cpu = job->cpu;
+        rec->peak_memory = job->peak_memory;
+        rec->made_at = time(NULL);
+        rc = store_put_record(job->store, rec, e);
+    }
+    if (rc == 0) {
+        job->record = rec;
+        rec = NULL;
+    }
+    record_free(rec);
+    return rc;
+}
+
+static void release(struct op_run *r)
+{
+    struct err ignored;
+    if (r->tmp)
+        fs_remove_tree(r->tmp, &ignored);
+    for (size_t i = 0; r->facts && i < r->job->node->n_out; i++)
+        js_free(r->facts[i]);
+    free(r->facts);
+    free(r->files);
+    free(r->tmp);
+    free(r->checkpoint);
+    arena_release(&r->arena);
+}
+
+int runner_run(struct runner_job *job, struct err *e)
+{
+    struct op_run r = {.job = job};
+    struct err ignored;
+    par_set_threads(job->threads);
+    double wall = now_seconds(), cpu = pool_cpu_seconds();
+    job->rss_begin = budget_rss();
+    r.facts = calloc(job->node->n_out + 1, sizeof *r.facts);
+    int rc = r.facts ? store_tmp_dir(job->store, &r.tmp, e) : err_nomem(e, 0, "a run");
+    if (rc == 0) {
+        e->code = 0;
+        e->msg[0] = 0;
+        rc = job->node->op->run(&r, e);
+        if (rc < 0 && !e->msg[0])
+            err_set(e, rc, "operator %s failed without saying why", job->node->op->name);
+        else if (rc > 0)
+            rc = err_set(e, ERR_INTERNAL, "operator %s returned %d", job->node->op->name, rc);
+    }
+    if (rc == 0)
+        rc = check_sources(job, e);
+    if (rc == 0)
+        rc = save(&r, job, wall, cpu, e);
+    else
+        measure(job, wall, cpu);
+    if (rc == 0)
+        store_drop_checkpoint(job->store, &job->planned->key, &ignored); /* what is left is removed by gc */
+    release(&r);
+    par_set_threads(0);
+    return rc;
+}

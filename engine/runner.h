@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * runner: one node's run, from its scratch folder to its record: calls the operator, digests what it wrote, moves it into
+ * the store, then writes the record. Runs on a pool thread; the scheduler holds the lock of the key. The run-time half of
+ * engine/op.h (op_in_file and its like) is here.
+ *
+ * Measured: wall time; processor time of the pool thread and its OpenMP team; peak memory as the growth of the
+ * process's own resident memory (mapped files left out) since the node began, sampled by the scheduler ten times a second
+ * and here at the end. Of nodes that run side by side each is charged the growth of all.
+ */
+#ifndef PKG_ENGINE_RUNNER_H
+#define PKG_ENGINE_RUNNER_H
+
+#include <stdatomic.h>
+
+#include "engine/plan.h"
+
+struct runner_job {
+    const struct node *node;
+    const struct planned *planned;       /* key, expanded key, sources */
+    struct store *store;
+    const struct artifact *const *inputs; /* in edge order */
+    int threads;
+    uint64_t memory;
+    const struct progress *progress;
+    _Atomic uint64_t rss_peak;           /* the scheduler raises it */
+    uint64_t rss_begin;
+    /* results */
+    double wall, cpu;
+    uint64_t peak_memory;
+    struct record *record;               /* on success; the caller's */
+};
+
+int runner_run(struct runner_job *job, struct err *e);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Blobs: DIR/blobs/ab/cdef..., read-only, named by their SHA-256. A blob counts as good when size and mtime are those the
+ * index remembers from when its content was right (one stat); when they are not, it is digested once and remembered
+ * again or treated as missing. So a store copied without its times heals itself, and an edited blob is a miss.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/base/fs.h"
+#include "runtime/store/store_private.h"
+
+void blob_name(const struct digest *d, char out[66])
+{
+    char hex[DIGEST_HEX];
+    digest_hex(d, hex);
+    memcpy(out, hex, 2);
+    out[2] = '/';
+    memcpy(out + 3, hex + 2, DIGEST_HEX - 2);
+}
+
+static int remember(struct store *s, const struct digest *d, const struct stat *st, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_BLOB_PUT);
+    db_digest(s->db, Q_BLOB_PUT, 1, d);
+    db_int(s->db, Q_BLOB_PUT, 2, st->st_size);
+    db_int(s->db, Q_BLOB_PUT, 3, stat_mtime(st));
+    int rc = db_step(s->db, Q_BLOB_PUT, e);
+    db_end(s->db, Q_BLOB_PUT);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+int blob_forget(struct store *s, const struct digest *d, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_BLOB_DEL);
+    db_digest(s->db, Q_BLOB_DEL, 1, d);
+    int rc = db_step(s->db, Q_BLOB_DEL, e);
+    db_end(s->db, Q_BLOB_DEL);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+/* 1: size and time are the remembered ones. */
+static int remembered(struct store *s, const struct digest *d, const struct stat *st, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_BLOB_GET);
+    db_digest(s->db, Q_BLOB_GET, 1, d);
+    int rc = db_step(s->db, Q_BLOB_GET, e);
+    if (rc == 1)
+        rc = db_col_int(s->db, Q_BLOB_GET, 0) == st->st_size && db_col_int(s->db, Q_BLOB_GET, 1) == stat_mtime(st);
+    db_end(s->db, Q_BLOB_GET);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+static int blob_path(struct store *s, const struct digest *d, struct buf *b, struct err *e)
+{
+    char name[66];
+    blob_name(d, name);
+    buf_printf(b, "%s/blobs/%s", s->dir, name);
+    return b->failed ? err_nomem(e, 0, "a path") : 0;
+}
+
+int blob_check(struct store *s, const struct digest *d, uint64_t bytes, bool full, const char **why, struct err *e)
+{
+    char name[66];
+    struct stat st;
+    blob_name(d, name);
+    *why = "is missing";
+    if (fstatat(s->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    *why = "has the wrong size";
+    if (bytes != UINT64_MAX && (uint64_t)st.st_size != bytes)
+        return 0;
+    int rc = full ? 0 : remembered(s, d, &st, e);
+    if (rc != 0)
+        return rc;
+    struct buf path = {0};
+    struct digest is;
+    rc = blob_path(s, d, &path, e);
+    if (rc == 0)
+        rc = sha_file(path.p, &is, NULL, e);
+    buf_release(&path);
+    if (rc != 0) {
+        *why = "cannot be read";
+        return rc == ERR_NOMEM ? rc : 0;
+    }
+    *why = "is damaged";
+    if (digest_cmp(&is, d) != 0)
+        return 0;
+    struct err ignored; /* not being able to remember costs time only */
+    remember(s, d, &st, &ignored);
+    return 1;
+}
+
+bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes)
+{
+    struct err ignored;
+    const char *why;
+    return blob_check(s, d, bytes, false, &why, &ignored) == 1;
+}
+
+int store_blob_path(struct store *s, const struct digest *d, char **path, struct err *e)
+{
+    struct buf b = {0};
+    int rc = blob_path(s, d, &b, e);
+    if (rc == 0)
+        *path = buf_steal(&b);
+    buf_release(&b);
+    return rc;
+}
+
+/* Renames the finished file to its name among the blobs; the folder "ab" is made when needed. */
+static int move_in(struct store *s, const char *from, const struct digest *d, struct err *e)
+{
+    char name[66], shelf[3];
+    blob_name(d, name);
+    memcpy(shelf, name, 2);
+    shelf[2] = 0;
+    int rc = renameat(AT_FDCWD, from, s->blobs_fd, name);
+    if (rc < 0 && errno == ENOENT) {
+        if (mkdirat(s->blobs_fd, shelf, 0777) < 0 && errno != EEXIST)
+            return err_errno(e, "%s/blobs/%s: cannot create", s->dir, shelf);
+        if (fsync(s->blobs_fd) < 0)
+            return err_errno(e, "%s/blobs: fsync", s->dir);
+        rc = renameat(AT_FDCWD, from, s->blobs_fd, name);
+    }
+    if (rc < 0)
+        return err_errno(e, "%s/blobs/%s: cannot move a file in", s->dir, name);
+    int fd = openat(s->blobs_fd, shelf, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = fd < 0 || fsync(fd) < 0 ? err_errno(e, "%s/blobs/%s: fsync", s->dir, shelf) : 0;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/* Read-only and on the disk; what it then is goes to st. */
+static int seal(const char *path, struct stat *st, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, "%s", path);
+    int rc = fchmod(fd, 0444) < 0 || fsync(fd) < 0 || fstat(fd, st) < 0 ? err_errno(e, "%s: fsync", path) : 0;
+    close(fd);
+    return rc;
+}
+
+/* A file with other names (hard links) or on another file system is copied, so that nobody else can write to the blob. */
+static int own_copy(struct store *s, const char *path, char **mine, struct err *e)
+{
+    char *dir = NULL;
+    int rc = store_tmp_dir(s, &dir, e);
+    if (rc == 0 && !(*mine = fs_join(dir, "copy")))
+        rc = err_nomem(e, 0, "a path");
+    if (rc == 0)
+        rc = fs_copy(path, *mine, e);
+    free(dir);
+    return rc;
+}
+
+int store_put_file(struct store *s, const char *path, struct digest *out, uint64_t *bytes, struct err *e)
+{
+    struct stat st, base;
+    char *mine = NULL;
+    const char *why, *from = path;
+    if (lstat(path, &st) < 0)
+        return err_errno(e, "%s", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_INTERNAL, "%s: not a regular file; only files can be stored", path);
+    if (fstat(s->blobs_fd, &base) < 0)
+        return err_errno(e, "%s/blobs", s->dir);
+    int rc = 0;
+    if (st.st_nlink > 1 || st.st_dev != base.st_dev) {
+        rc = own_copy(s, path, &mine, e);
+        from = mine;
+    }
+    if (rc == 0)
+        rc = sha_file(from, out, bytes, e);
+    if (rc == 0)
+        rc = blob_check(s, out, (uint64_t)st.st_size, false, &why, e);
+    if (rc == 0) {
+        rc = seal(from, &st, e);
+        if (rc == 0)
+            rc = move_in(s, from, out, e);
+        if (rc == 0)
+            rc = remember(s, out, &st, e);
+    } else if (rc == 1) { /* there already */
+        rc = 0;
+        if (mine)
+            unlink(mine);
+    }
+    if (rc == 0 && (mine || fs_exists(path)) && unlink(path) < 0 && errno != ENOENT)
+        rc = err_errno(e, "%s: cannot remove", path);
+    if (mine)
+        unlink(mine);
+    free(mine);
+    return rc;
+}

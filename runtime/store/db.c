@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/store/db.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DB_VERSION = 1, BUSY_MS = 60000 };
+
+struct db {
+    sqlite3 *h;
+    char *path;
+    sqlite3_stmt *q[Q_COUNT];
+    bool durable; /* this transaction runs with synchronous=FULL */
+};
+
+static const char schema[] =
+    /* the user's files: digest by identity and times */
+    "CREATE TABLE IF NOT EXISTS files (dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, digest BLOB,"
+    " path TEXT, PRIMARY KEY (dev, ino)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS files_digest ON files (digest);"
+    /* size and time of a blob when its content was last known to be right */
+    "CREATE TABLE IF NOT EXISTS blobs (digest BLOB PRIMARY KEY, size INTEGER, mtime INTEGER) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, made INTEGER, used INTEGER, wall REAL, cpu REAL,"
+    " peak INTEGER, body TEXT) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS expanded (key BLOB PRIMARY KEY, body TEXT) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS specs (id INTEGER PRIMARY KEY, path TEXT UNIQUE);"
+    "CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY AUTOINCREMENT, spec INTEGER, command TEXT, began INTEGER,"
+    " ended INTEGER, status TEXT);"
+    "CREATE TABLE IF NOT EXISTS run_nodes (spec INTEGER, node TEXT, run INTEGER, at INTEGER, status TEXT, key BLOB,"
+    " wall REAL, cpu REAL, peak INTEGER, PRIMARY KEY (spec, node, run)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS pins (name TEXT, key BLOB, at INTEGER, PRIMARY KEY (name, key)) WITHOUT ROWID;";
+
+static const char *const sql[Q_COUNT] = {
+    [Q_BEGIN] = "BEGIN",
+    [Q_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [Q_COMMIT] = "COMMIT",
+    [Q_ROLLBACK] = "ROLLBACK",
+    [Q_SYNC_FULL] = "PRAGMA synchronous=FULL",
+    [Q_SYNC_NORMAL] = "PRAGMA synchronous=NORMAL",
+    [Q_FILE_GET] = "SELECT size, mtime, ctime, digest, path FROM files WHERE dev=? AND ino=?",
+    [Q_FILE_PUT] = "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?)",
+    [Q_FILE_BY_DIGEST] = "SELECT dev, ino, size, mtime, ctime, path FROM files WHERE digest=?",
+    [Q_BLOB_GET] = "SELECT size, mtime FROM blobs WHERE digest=?",
+    [Q_BLOB_PUT] = "INSERT OR REPLACE INTO blobs VALUES (?,?,?)",
+    [Q_BLOB_DEL] = "DELETE FROM blobs WHERE digest=?",
+    [Q_BLOB_ALL] = "SELECT digest, size, mtime FROM blobs",
+    [Q_RECORD_GET] = "SELECT made, wall, cpu, peak, body FROM records WHERE key=?",
+    [Q_RECORD_PUT] = "INSERT OR REPLACE INTO records VALUES (?,?,?,?,?,?,?)",
+    [Q_RECORD_DEL] = "DELETE FROM records WHERE key=?",
+    [Q_RECORD_TOUCH] = "UPDATE records SET used=?2 WHERE key=?1",
+    [Q_RECORD_ALL] = "SELECT key, used, made, wall, body FROM records ORDER BY used, key",
+    [Q_EXPANDED_GET] = "SELECT body FROM expanded WHERE key=?",
+    [Q_EXPANDED_PUT] = "INSERT OR IGNORE INTO expanded VALUES (?,?)",
+    [Q_EXPANDED_PRUNE] = "DELETE FROM expanded WHERE key NOT IN (SELECT key FROM records UNION SELECT key FROM run_nodes)",
+    [Q_SPEC_GET] = "SELECT id FROM specs WHERE path=?",
+    [Q_SPEC_PUT] = "INSERT OR IGNORE INTO specs (path) VALUES (?)",
+    [Q_RUN_PUT] = "INSERT INTO runs (spec, command, began, status) VALUES (?,?,?,'running')",
+    [Q_RUN_END] = "UPDATE runs SET ended=?2, status=?3 WHERE id=?1",
+    [Q_RUN_NODE] = "INSERT OR REPLACE INTO run_nodes SELECT spec, ?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8 FROM runs WHERE id=?1",
+    [Q_HISTORY] = "SELECT n.run, n.at, s.path, n.node, n.status, n.key, n.wall, n.cpu, n.peak FROM specs s JOIN run_nodes n"
+                  " ON n.spec=s.id WHERE s.path=?1 AND n.node=?2 ORDER BY n.run DESC LIMIT ?3",
+    [Q_HISTORY_ALL] = "SELECT n.run, n.at, s.path, n.node, n.status, n.key, n.wall, n.cpu, n.peak FROM specs s JOIN run_nodes n"
+                      " ON n.spec=s.id WHERE s.path=?1 ORDER BY n.run DESC, n.node LIMIT ?3",
+    [Q_RUN_LIST] = "SELECT r.id, r.began, r.ended, r.status, r.command, s.path FROM runs r JOIN specs s ON s.id=r.spec"
+                   " WHERE ?1 = '' OR s.path=?1 ORDER BY r.id DESC LIMIT ?2",
+    [Q_RUN_SPEC] = "SELECT spec FROM runs WHERE id=?",
+    [Q_RUN_PRUNE] = "DELETE FROM runs WHERE began<?",
+    [Q_NODE_PRUNE] = "DELETE FROM run_nodes WHERE run NOT IN (SELECT id FROM runs)",
+    [Q_PIN_PUT] = "INSERT OR REPLACE INTO pins VALUES (?,?,?)",
+    [Q_PIN_DEL] = "DELETE FROM pins WHERE name=?",
+    [Q_PIN_ALL] = "SELECT name, key, at FROM pins ORDER BY name, key",
+};
+
+static int fail(struct db *d, struct err *e, const char *what)
+{
+    int rc = sqlite3_errcode(d->h), sys = sqlite3_system_errno(d->h);
+    const char *text = sqlite3_errmsg(d->h);
+    switch (rc) {
+    case SQLITE_FULL:
+        return err_set(e, ERR_NOSPACE, "%s: disk full while %s", d->path, what);
+    case SQLITE_NOMEM:
+        return err_set(e, ERR_NOMEM, "%s: out of memory while %s", d->path, what);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return err_set(e, ERR_DAMAGED, "%s: the index is damaged (%s) while %s; run again, and it is set aside and made anew",
+                       d->path, text, what);
+    case SQLITE_BUSY:
+        return err_set(e, ERR_IO, "%s: another process has kept the index locked for %d s while %s", d->path, BUSY_MS / 1000, what);
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+        return err_set(e, ERR_IO, "%s: cannot be written (%s); choose another store with --store DIR or $PKGRAPH_STORE", d->path, text);
+    default:
+        if (sys == ENOSPC || sys == EDQUOT)
+            return err_set(e, ERR_NOSPACE, "%s: disk full while %s", d->path, what);
+        return err_set(e, ERR_IO, "%s: %s while %s", d->path, text, what);
+    }
+}
+
+static int exec(struct db *d, const char *text, struct err *e)
+{
+    return sqlite3_exec(d->h, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(d, e, "it was being opened");
+}
+
+static int read_version(struct db *d, int *version, struct err *e)
+{
+    sqlite3_stmt *q = NULL;
+    int rc = sqlite3_prepare_v2(d->h, "PRAGMA user_version", -1, &q, NULL);
+    if (rc == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
+        *version = sqlite3_column_int(q, 0);
+    else
+        rc = SQLITE_ERROR;
+    int out = rc == SQLITE_OK ? 0 : fail(d, e, "its version was being read");
+    sqlite3_finalize(q);
+    return out;
+}
+
+static int prepare(struct db *d, struct err *e)
+{
+    int version = 0;
+    sqlite3_busy_timeout(d->h, BUSY_MS);
+    int rc = exec(d, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000", e);
+    if (rc == 0)
+        rc = read_version(d, &version, e);
+    if (rc == 0 && version > DB_VERSION)
+        rc = err_set(e, ERR_UNSUPPORTED, "%s: index version %d, this pkgraph knows up to %d; use a newer pkgraph or another --store",
+                     d->path, version, DB_VERSION);
+    if (rc == 0 && version < DB_VERSION) {
+        rc = exec(d, "BEGIN IMMEDIATE", e);
+        if (rc == 0)
+            rc = exec(d, schema, e);
+        if (rc == 0)
+            rc = exec(d, "PRAGMA user_version=1; COMMIT", e);
+    }
+    for (int i = 0; rc == 0 && i < Q_COUNT; i++)
+        if (sqlite3_prepare_v3(d->h, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) != SQLITE_OK)
+            rc = sqlite3_errcode(d->h) == SQLITE_ERROR /* a table is not there */
+                     ? err_set(e, ERR_DAMAGED, "%s: not the tables of pkgraph (%s)", d->path, sqlite3_errmsg(d->h))
+                     : fail(d, e, "it was being opened");
+    return rc;
+}
+
+int db_open(const char *path, struct db **out, struct err *e)
+{
+    *out = NULL;
+    struct db *d = calloc(1, sizeof *d);
+    if (!d || !(d->path = strdup(path))) {
+        free(d);
+        return err_nomem(e, sizeof *d, "the index");
+    }
+    int rc = 0;
+    if (sqlite3_open_v2(path, &d->h, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        rc = d->h ? fail(d, e, "it was being opened") : err_nomem(e, 0, "the index");
+    if (rc == 0)
+        rc = prepare(d, e);
+    if (rc != 0)
+        db_close(d);
+    else
+        *out = d;
+    return rc;
+}
+
+void db_close(struct db *d)
+{
+    if (!d)
+        return;
+    for (int i = 0; i < Q_COUNT; i++)
+        sqlite3_finalize(d->q[i]);
+    sqlite3_close(d->h);
+    free(d->path);
+    free(d);
+}
+
+static int once(struct db *d, enum db_query q, struct err *e)
+{
+    db_start(d, q);
+    int rc = db_step(d, q, e);
+    db_end(d, q);
+    return rc < 0 ? rc : 0;
+}
+
+int db_begin(struct db *d, bool write, bool durable, struct err *e)
+{
+    int rc = durable ? once(d, Q_SYNC_FULL, e) : 0;
+    d->durable = durable;
+    return rc == 0 ? once(d, write ? Q_BEGIN_WRITE : Q_BEGIN, e) : rc;
+}
+
+static void relax(struct db *d)
+{
+    struct err ignored;
+    if (d->durable)
+        once(d, Q_SYNC_NORMAL, &ignored);
+    d->durable = false;
+}
+
+int db_commit(struct db *d, struct err *e)
+{
+    int rc = once(d, Q_COMMIT, e);
+    if (rc != 0)
+        db_rollback(d);
+    relax(d);
+    return rc;
+}
+
+void db_rollback(struct db *d)
+{
+    struct err ignored;
+    if (db_in_transaction(d))
+        once(d, Q_ROLLBACK, &ignored);
+    relax(d);
+}
+
+bool db_in_transaction(struct db *d)
+{
+    return !sqlite3_get_autocommit(d->h);
+}
+
+void db_start(struct db *d, enum db_query q)
+{
+    sqlite3_reset(d->q[q]);
+    sqlite3_clear_bindings(d->q[q]);
+}
+
+void db_int(struct db *d, enum db_query q, int i, int64_t v)
+{
+    sqlite3_bind_int64(d->q[q], i, v);
+}
+
+void db_num(struct db *d, enum db_query q, int i, double v)
+{
+    sqlite3_bind_double(d->q[q], i, v);
+}
+
+void db_text(struct db *d, enum db_query q, int i, struct str v)
+{
+    sqlite3_bind_text64(d->q[q], i, v.p ? v.p : "", v.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+void db_digest(struct db *d, enum db_query q, int i, const struct digest *v)
+{
+    sqlite3_bind_blob(d->q[q], i, v->b, sizeof v->b, SQLITE_STATIC);
+}
+
+int db_step(struct db *d, enum db_query q, struct err *e)
+{
+    int rc = sqlite3_step(d->q[q]);
+    if (rc == SQLITE_ROW)
+        return 1;
+    return rc == SQLITE_DONE ? 0 : fail(d, e, sqlite3_stmt_readonly(d->q[q]) ? "reading it" : "writing to it");
+}
+
+void db_end(struct db *d, enum db_query q)
+{
+    sqlite3_reset(d->q[q]);
+    sqlite3_clear_bindings(d->q[q]);
+}
+
+int64_t db_col_int(struct db *d, enum db_query q, int i)
+{
+    return sqlite3_column_int64(d->q[q], i);
+}
+
+double db_col_num(struct db *d, enum db_query q, int i)
+{
+    return sqlite3_column_double(d->q[q], i);
+}
+
+struct str db_col_text(struct db *d, enum db_query q, int i)
+{
+    const char *p = (const char *)sqlite3_column_text(d->q[q], i);
+    return p ? (struct str){p, (size_t)sqlite3_column_bytes(d->q[q], i)} : (struct str){"", 0};
+}
+
+bool db_col_digest(struct db *d, enum db_query q, int i, struct digest *out)
+{
+    const void *p = sqlite3_column_blob(d->q[q], i);
+    if (!p || sqlite3_column_bytes(d->q[q], i) != (int)sizeof out->b)
+        return false;
+    memcpy(out->b, p, sizeof out->b);
+    return true;
+}
+
+int64_t db_last_id(struct db *d)
+{
+    return sqlite3_last_insert_rowid(d->h);
+}
+
+int64_t db_changes(struct db *d)
+{
+    return sqlite3_changes(d->h);
+}

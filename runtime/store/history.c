@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * History: one row a run, one a node of a run. It explains and estimates; no result depends on it, so its commits need
+ * not reach the disk at once.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/store/store_private.h"
+
+/* With the mutex held. */
+static int spec_id(struct db *db, const char *spec, int64_t *id, struct err *e)
+{
+    db_start(db, Q_SPEC_PUT);
+    db_text(db, Q_SPEC_PUT, 1, str_of(spec));
+    int rc = db_step(db, Q_SPEC_PUT, e);
+    db_end(db, Q_SPEC_PUT);
+    if (rc < 0)
+        return rc;
+    db_start(db, Q_SPEC_GET);
+    db_text(db, Q_SPEC_GET, 1, str_of(spec));
+    rc = db_step(db, Q_SPEC_GET, e);
+    if (rc == 1)
+        *id = db_col_int(db, Q_SPEC_GET, 0);
+    db_end(db, Q_SPEC_GET);
+    return rc == 1 ? 0 : rc < 0 ? rc : err_set(e, ERR_INTERNAL, "history: the spec was not written");
+}
+
+int store_run_begin(struct store *s, const char *spec, const char *command, int64_t *run, struct err *e)
+{
+    int64_t id = 0;
+    pthread_mutex_lock(&s->mutex);
+    int rc = spec_id(s->db, spec, &id, e);
+    if (rc == 0) {
+        db_start(s->db, Q_RUN_PUT);
+        db_int(s->db, Q_RUN_PUT, 1, id);
+        db_text(s->db, Q_RUN_PUT, 2, str_of(command));
+        db_int(s->db, Q_RUN_PUT, 3, time(NULL));
+        rc = db_step(s->db, Q_RUN_PUT, e);
+        db_end(s->db, Q_RUN_PUT);
+        *run = db_last_id(s->db);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+int store_run_node(struct store *s, int64_t run, const char *node, const char *status, const struct digest *key, double wall,
+                   double cpu, uint64_t peak_memory, struct err *e)
+{
+    const enum db_query q = Q_RUN_NODE;
+    int64_t now = time(NULL);
+    pthread_mutex_lock(&s->mutex);
+    struct db *db = s->db;
+    db_start(db, q);
+    db_int(db, q, 1, run);
+    db_text(db, q, 2, str_of(node));
+    db_int(db, q, 3, now);
+    db_text(db, q, 4, str_of(status));
+    if (key)
+        db_digest(db, q, 5, key);
+    db_num(db, q, 6, wall);
+    db_num(db, q, 7, cpu);
+    db_int(db, q, 8, (int64_t)peak_memory);
+    int rc = db_step(db, q, e);
+    db_end(db, q);
+    if (rc == 0 && key && strcmp(status, "cached") == 0) { /* gc keeps what was used last */
+        db_start(db, Q_RECORD_TOUCH);
+        db_digest(db, Q_RECORD_TOUCH, 1, key);
+        db_int(db, Q_RECORD_TOUCH, 2, now);
+        rc = db_step(db, Q_RECORD_TOUCH, e);
+        db_end(db, Q_RECORD_TOUCH);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+int store_run_end(struct store *s, int64_t run, const char *status, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_RUN_END);
+    db_int(s->db, Q_RUN_END, 1, run);
+    db_int(s->db, Q_RUN_END, 2, time(NULL));
+    db_text(s->db, Q_RUN_END, 3, str_of(status));
+    int rc = db_step(s->db, Q_RUN_END, e);
+    db_end(s->db, Q_RUN_END);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+static int read_row(struct db *db, enum db_query q, struct history_row *h)
+{
+    h->run = db_col_int(db, q, 0);
+    h->at = db_col_int(db, q, 1);
+    h->spec = str_dup(db_col_text(db, q, 2));
+    h->node = str_dup(db_col_text(db, q, 3));
+    h->status = str_dup(db_col_text(db, q, 4));
+    if (!db_col_digest(db, q, 5, &h->key))
+        memset(&h->key, 0, sizeof h->key);
+    h->wall = db_col_num(db, q, 6);
+    h->cpu = db_col_num(db, q, 7);
+    h->peak_memory = (uint64_t)db_col_int(db, q, 8);
+    return h->spec && h->node && h->status ? 0 : -1;
+}
+
+int store_history(struct store *s, const char *spec, const char *node, size_t limit, struct history_row **rows, size_t *n, struct err *e)
+{
+    const enum db_query q = node ? Q_HISTORY : Q_HISTORY_ALL;
+    size_t cap = 0;
+    int rc;
+    *rows = NULL;
+    *n = 0;
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, q);
+    db_text(s->db, q, 1, str_of(spec));
+    if (node)
+        db_text(s->db, q, 2, str_of(node));
+    db_int(s->db, q, 3, limit ? (int64_t)limit : -1);
+    while ((rc = db_step(s->db, q, e)) == 1) {
+        if (*n == cap) {
+            size_t more = cap ? cap * 2 : 8;
+            void *p = realloc(*rows, more * sizeof **rows);
+            if (!p) {
+                rc = err_nomem(e, more * sizeof **rows, "history");
+                break;
+            }
+            *rows = p;
+            cap = more;
+        }
+        if (read_row(s->db, q, &(*rows)[(*n)++]) < 0) {
+            rc = err_nomem(e, 0, "history");
+            break;
+        }
+    }
+    db_end(s->db, q);
+    pthread_mutex_unlock(&s->mutex);
+    if (rc < 0) {
+        store_history_free(*rows, *n);
+        *rows = NULL;
+        *n = 0;
+    }
+    return rc;
+}
+
+void store_history_free(struct history_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(rows[i].spec);
+        free(rows[i].node);
+        free(rows[i].status);
+    }
+    free(rows);
+}
+
+int store_runs(struct store *s, const char *spec, size_t limit, struct run_row **rows, size_t *n, struct err *e)
+{
+    const enum db_query q = Q_RUN_LIST;
+    size_t cap = 0;
+    int rc;
+    *rows = NULL;
+    *n = 0;
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, q);
+    db_text(s->db, q, 1, str_of(spec));
+    db_int(s->db, q, 2, limit ? (int64_t)limit : -1);
+    while ((rc = db_step(s->db, q, e)) == 1) {
+        if (*n == cap) {
+            size_t more = cap ? cap * 2 : 8;
+            void *p = realloc(*rows, more * sizeof **rows);
+            if (!p) {
+                rc = err_nomem(e, more * sizeof **rows, "history");
+                break;
+            }
+            *rows = p;
+            cap = more;
+        }
+        struct run_row *r = &(*rows)[(*n)++];
+        *r = (struct run_row){.run = db_col_int(s->db, q, 0), .began = db_col_int(s->db, q, 1), .ended = db_col_int(s->db, q, 2),
+                              .status = str_dup(db_col_text(s->db, q, 3)), .command = str_dup(db_col_text(s->db, q, 4)),
+                              .spec = str_dup(db_col_text(s->db, q, 5))};
+        if (!r->status || !r->command || !r->spec) {
+            rc = err_nomem(e, 0, "history");
+            break;
+        }
+    }
+    db_end(s->db, q);
+    pthread_mutex_unlock(&s->mutex);
+    if (rc < 0) {
+        store_runs_free(*rows, *n);
+        *rows = NULL;
+        *n = 0;
+    }
+    return rc;
+}
+
+void store_runs_free(struct run_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(rows[i].spec);
+        free(rows[i].status);
+        free(rows[i].command);
+    }
+    free(rows);
+}

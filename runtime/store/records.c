@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Records: what the run under a key gave, one row each, with the artifacts as JSON. Reading one checks that its blobs are
+ * there; a record that cannot be used is dropped and its key is a miss. Expanded keys are kept when records go, so that
+ * a later run can say what changed.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/store/store_private.h"
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct artifact_file *)a)->name, ((const struct artifact_file *)b)->name);
+}
+
+static void add_field(struct sha *s, const void *p, size_t n)
+{
+    uint8_t len[8];
+    for (int i = 0; i < 8; i++)
+        len[i] = (uint8_t)((uint64_t)n >> (8 * i));
+    sha_add(s, len, sizeof len);
+    sha_add(s, p, n);
+}
+
+/* Every field with its length in front: "artifact 1", type, then name and digest of each file in order of names. */
+void artifact_seal(struct artifact *a)
+{
+    if (a->n > 1)
+        qsort(a->files, a->n, sizeof *a->files, by_name);
+    struct sha *s = sha_new();
+    memset(&a->digest, 0, sizeof a->digest);
+    if (!s)
+        return;
+    add_field(s, "artifact 1", 10);
+    add_field(s, a->type, strlen(a->type));
+    for (size_t i = 0; i < a->n; i++) {
+        add_field(s, a->files[i].name, strlen(a->files[i].name));
+        add_field(s, a->files[i].digest.b, sizeof a->files[i].digest.b);
+    }
+    sha_end(s, &a->digest);
+}
+
+void artifact_release(struct artifact *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        free(a->files[i].name);
+    free(a->files);
+    free(a->type);
+    js_free(a->desc);
+    *a = (struct artifact){0};
+}
+
+void record_free(struct record *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->n_out; i++) {
+        if (r->out)
+            artifact_release(&r->out[i]);
+        if (r->ports)
+            free(r->ports[i]);
+    }
+    free(r->out);
+    free(r->ports);
+    js_free(r->expanded);
+    free(r);
+}
+
+static struct js *digest_json(const struct digest *d)
+{
+    char hex[DIGEST_HEX];
+    digest_hex(d, hex);
+    return js_new_cstr(hex);
+}
+
+static struct js *artifact_json(const char *port, const struct artifact *a)
+{
+    struct js *j = js_object(), *files = js_array();
+    int bad = js_set(j, "port", js_new_cstr(port)) | js_set(j, "type", js_new_cstr(a->type)) |
+              js_set(j, "digest", digest_json(&a->digest)) | js_set(j, "desc", a->desc ? js_ref(a->desc) : js_object());
+    for (size_t i = 0; i < a->n; i++) {
+        struct js *f = js_array();
+        bad |= js_push(f, js_new_cstr(a->files[i].name)) | js_push(f, digest_json(&a->files[i].digest)) |
+               js_push(f, js_new_int((int64_t)a->files[i].bytes)) | js_push(files, f);
+    }
+    bad |= js_set(j, "files", files);
+    if (bad) {
+        js_free(j);
+        return NULL;
+    }
+    return j;
+}
+
+static int record_body(const struct record *r, struct buf *out, struct err *e)
+{
+    struct js *all = js_array();
+    int bad = 0;
+    for (size_t i = 0; i < r->n_out; i++)
+        bad |= js_push(all, artifact_json(r->ports[i], &r->out[i]));
+    if (!bad)
+        js_write(out, all);
+    js_free(all);
+    return bad || out->failed ? err_nomem(e, out->n, "a record") : 0;
+}
+
+static int read_file(const struct js *j, struct artifact_file *f)
+{
+    const char *name = js_cstr(js_at(j, 0)), *hex = js_cstr(js_at(j, 1));
+    int64_t bytes = js_int(js_at(j, 2), -1);
+    if (!name || !hex || digest_parse(hex, &f->digest) < 0 || bytes < 0)
+        return -1;
+    f->bytes = (uint64_t)bytes;
+    f->name = strdup(name);
+    return f->name ? 0 : -1;
+}
+
+static int read_artifact(const struct js *j, char **port, struct artifact *a)
+{
+    const char *p = js_cstr(js_get(j, "port")), *type = js_cstr(js_get(j, "type")), *hex = js_cstr(js_get(j, "digest"));
+    const struct js *files = js_get(j, "files");
+    if (!p || !type || !hex || digest_parse(hex, &a->digest) < 0 || js_kind(files) != JS_ARRAY)
+        return -1;
+    *port = strdup(p);
+    a->type = strdup(type);
+    a->desc = js_ref(js_get(j, "desc"));
+    a->files = calloc(js_len(files) + 1, sizeof *a->files);
+    if (!*port || !a->type || !a->files)
+        return -1;
+    for (size_t i = 0; i < js_len(files); i++, a->n++)
+        if (read_file(js_at(files, i), &a->files[i]) < 0)
+            return -1;
+    return 0;
+}
+
+static struct record *read_body(struct str body)
+{
+    struct err ignored;
+    struct js *all = js_parse(body, "record", &ignored);
+    struct record *r = js_kind(all) == JS_ARRAY ? calloc(1, sizeof *r) : NULL;
+    size_t n = js_len(all);
+    if (r) {
+        r->ports = calloc(n + 1, sizeof *r->ports);
+        r->out = calloc(n + 1, sizeof *r->out);
+    }
+    bool bad = !r || !r->ports || !r->out;
+    for (size_t i = 0; !bad && i < n; i++) {
+        r->n_out = i + 1;
+        bad = read_artifact(js_at(all, i), &r->ports[i], &r->out[i]) < 0;
+    }
+    js_free(all);
+    if (bad) {
+        record_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+/* 1 found, 0 not; a row that cannot be understood counts as not found. */
+static int load(struct store *s, const struct digest *key, struct record **out, struct err *why)
+{
+    struct record *r = NULL;
+    pthread_mutex_lock(&s->mutex);
+    struct db *db = s->db;
+    db_start(db, Q_RECORD_GET);
+    db_digest(db, Q_RECORD_GET, 1, key);
+    int rc = db_step(db, Q_RECORD_GET, why);
+    if (rc == 1 && (r = read_body(db_col_text(db, Q_RECORD_GET, 4)))) {
+        r->key = *key;
+        r->made_at = db_col_int(db, Q_RECORD_GET, 0);
+        r->wall = db_col_num(db, Q_RECORD_GET, 1);
+        r->cpu = db_col_num(db, Q_RECORD_GET, 2);
+        r->peak_memory = (uint64_t)db_col_int(db, Q_RECORD_GET, 3);
+    }
+    db_end(db, Q_RECORD_GET);
+    pthread_mutex_unlock(&s->mutex);
+    *out = r;
+    return rc < 0 ? rc : r != NULL;
+}
+
+/* Best effort: a record that stays will be refused again. */
+static void drop(struct store *s, const struct digest *key)
+{
+    struct err ignored;
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_RECORD_DEL);
+    db_digest(s->db, Q_RECORD_DEL, 1, key);
+    db_step(s->db, Q_RECORD_DEL, &ignored);
+    db_end(s->db, Q_RECORD_DEL);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static int check_blobs(struct store *s, const struct record *r, struct err *why)
+{
+    for (size_t i = 0; i < r->n_out; i++)
+        for (size_t k = 0; k < r->out[i].n; k++) {
+            const struct artifact_file *f = &r->out[i].files[k];
+            const char *what = "";
+            int rc = blob_check(s, &f->digest, f->bytes, false, &what, why);
+            if (rc < 0)
+                return rc;
+            if (rc == 0)
+                return err_set(why, ERR_NOTFOUND, "its stored file %s %s", f->name, what);
+        }
+    return 0;
+}
+
+int store_get_record(struct store *s, const struct digest *key, struct record **out, struct err *why)
+{
+    struct err own;
+    struct err *w = why ? why : &own;
+    *out = NULL;
+    struct record *r = NULL;
+    int rc = load(s, key, &r, w);
+    if (rc == 0)
+        return err_set(w, ERR_NOTFOUND, "not in the store");
+    if (rc < 0)
+        return rc;
+    rc = check_blobs(s, r, w);
+    if (rc != 0) {
+        if (rc == ERR_NOTFOUND)
+            drop(s, key);
+        record_free(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+static int put_expanded(struct db *db, const struct digest *key, const struct js *expanded, struct err *e)
+{
+    struct buf b = {0};
+    if (!expanded)
+        return 0;
+    js_write(&b, expanded);
+    if (b.failed) {
+        buf_release(&b);
+        return err_nomem(e, 0, "a key");
+    }
+    db_start(db, Q_EXPANDED_PUT);
+    db_digest(db, Q_EXPANDED_PUT, 1, key);
+    db_text(db, Q_EXPANDED_PUT, 2, buf_view(&b));
+    int rc = db_step(db, Q_EXPANDED_PUT, e);
+    db_end(db, Q_EXPANDED_PUT);
+    buf_release(&b);
+    return rc;
+}
+
+int store_put_expanded(struct store *s, const struct digest *key, const struct js *expanded, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    int rc = put_expanded(s->db, key, expanded, e);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+static int put_row(struct db *db, const struct record *r, struct str body, struct err *e)
+{
+    int64_t now = time(NULL);
+    db_start(db, Q_RECORD_PUT);
+    db_digest(db, Q_RECORD_PUT, 1, &r->key);
+    db_int(db, Q_RECORD_PUT, 2, r->made_at ? r->made_at : now);
+    db_int(db, Q_RECORD_PUT, 3, now);
+    db_num(db, Q_RECORD_PUT, 4, r->wall);
+    db_num(db, Q_RECORD_PUT, 5, r->cpu);
+    db_int(db, Q_RECORD_PUT, 6, (int64_t)r->peak_memory);
+    db_text(db, Q_RECORD_PUT, 7, body);
+    int rc = db_step(db, Q_RECORD_PUT, e);
+    db_end(db, Q_RECORD_PUT);
+    return rc;
+}
+
+int store_put_record(struct store *s, const struct record *r, struct err *e)
+{
+    struct buf body = {0};
+    int rc = record_body(r, &body, e);
+    if (rc == 0) {
+        pthread_mutex_lock(&s->mutex);
+        rc = db_begin(s->db, true, true, e);
+        if (rc == 0)
+            rc = put_row(s->db, r, buf_view(&body), e);
+        if (rc == 0)
+            rc = put_expanded(s->db, &r->key, r->expanded, e);
+        if (rc == 0)
+            rc = db_commit(s->db, e);
+        else
+            db_rollback(s->db);
+        pthread_mutex_unlock(&s->mutex);
+    }
+    buf_release(&body);
+    return rc;
+}
+
+int store_expanded(struct store *s, const struct digest *key, struct js **out, struct err *e)
+{
+    *out = NULL;
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_EXPANDED_GET);
+    db_digest(s->db, Q_EXPANDED_GET, 1, key);
+    int rc = db_step(s->db, Q_EXPANDED_GET, e);
+    if (rc == 1) {
+        *out = js_parse(db_col_text(s->db, Q_EXPANDED_GET, 0), "expanded key", e);
+        rc = *out ? 0 : err_set(e, ERR_NOTFOUND, "the expanded key cannot be read");
+    } else if (rc == 0)
+        rc = err_set(e, ERR_NOTFOUND, "no such key was recorded");
+    db_end(s->db, Q_EXPANDED_GET);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * store_private: what the files of the store share. Lock order: `mutex` guards the connection and the session folder and
+ * is never held while a file of the user or a blob is read.
+ */
+#ifndef PKG_STORE_STORE_PRIVATE_H
+#define PKG_STORE_STORE_PRIVATE_H
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "runtime/store/db.h"
+#include "runtime/store/store.h"
+
+struct store {
+    char *dir;        /* absolute */
+    int blobs_fd;     /* DIR/blobs */
+    pthread_mutex_t mutex;
+    struct db *db;
+    char *session;    /* DIR/tmp/s-XXXXXX, made on first use; flock'ed through session_fd */
+    int session_fd;
+    unsigned counter; /* names of scratch folders */
+    char *warning;    /* what opening had to set aside; NULL */
+};
+
+/* blobs.c */
+void blob_name(const struct digest *d, char out[66]); /* "ab/cdef..." */
+/* The blob is there with the remembered size and time, or with the right digest (`full`: always digested). 1 good,
+ * 0 missing or damaged (*why says which), negative an error. bytes UINT64_MAX: any size. */
+int blob_check(struct store *s, const struct digest *d, uint64_t bytes, bool full, const char **why, struct err *e);
+int blob_forget(struct store *s, const struct digest *d, struct err *e);
+
+/* scratch.c */
+int scratch_sweep(struct store *s, struct err *e); /* removes what dead processes left in tmp/ and locks/ */
+void scratch_close(struct store *s);
+
+static inline int64_t stat_mtime(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static inline int64_t stat_ctime(const struct stat *st)
+{
+    return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+}
+
+#endif
