@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "ops/lib/data_samples.h"
+
+#include <string.h>
+
+int data_samples_read(struct op_run *r, const char *port, struct model *m, size_t limit, struct data_samples *out, struct err *e)
+{
+    const struct op_args *a = op_run_args(r);
+    const struct model_config *c = model_config(m);
+    const char *eos_text = NULL, *too_long = op_str(a, "too_long");
+    const struct tokenizer *t = NULL;
+    int eos_id = -1;
+    size_t max_length = (size_t)op_int(a, "max_length");
+    if (max_length > (size_t)c->max_position_embeddings)
+        max_length = (size_t)c->max_position_embeddings;
+    *out = (struct data_samples){0};
+    int rc = op_read_dataset(r, port, &out->data, e);
+    if (rc == 0 && strcmp(out->data.template_name, "open-instruct") != 0)
+        rc = err_set(e, ERR_UNSUPPORTED, "%s: template %s is not encoded by this version; use template: open-instruct", port, out->data.template_name);
+    if (rc == 0)
+        rc = model_tokenizer(m, &t, e);
+    if (rc == 0)
+        rc = op_model_eos(m, &eos_text, &eos_id, e);
+    if (rc)
+        return rc;
+    struct samples_options o = {.tokenizer = t, .eos_text = eos_text, .eos_id = eos_id, .form = FORM_TRAIN, .on = out->data.train_on,
+                                .max_length = max_length, .limit = limit, .vocab_size = c->vocab_size, .what = port, .progress = op_progress(r)};
+    o.too_long = strcmp(too_long, "drop") == 0 ? TOO_LONG_DROP : strcmp(too_long, "truncate") == 0 ? TOO_LONG_TRUNCATE : TOO_LONG_ERROR;
+    return samples_encode(&out->data.rows, &o, &out->samples, e);
+}
+
+void data_samples_release(struct data_samples *d)
+{
+    samples_release(&d->samples);
+    op_dataset_release(&d->data);
+}
+
+int data_samples_infer(struct op_infer *x, const char *port, struct err *e)
+{
+    const char *t = js_cstr(js_get(op_input(op_infer_args(x), port), "template"));
+    op_blame_input(x, port);
+    if (t && strcmp(t, "open-instruct") != 0)
+        return err_set(e, ERR_UNSUPPORTED, "the dataset's template %s is not encoded by this version; use template: open-instruct", t);
+    return 0;
+}
+
+int64_t data_samples_rows(const struct op_args *a, const char *port)
+{
+    return js_int(js_get(op_input(a, port), "rows"), -1);
+}
