@@ -40,11 +40,7 @@ struct job {
 
 VECTOR static float row_max(const float *s, size_t n)
 {
-    float m = s[0];
-#pragma omp simd reduction(max : m)
-    for (size_t i = 0; i < n; i++)
-        m = s[i] > m ? s[i] : m;
-    return m;
+    return vmax(s, n);
 }
 
 /* s = exp((s - max) * scale); returns the sum. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * vmath: exp in f32 for loops that the compiler vectorises, and the attribute that makes it do so for the processor at
+ * vmath: exp and maximum in f32 for loops that the compiler vectorises, and the attribute that makes it do so for the processor at
  * hand. Private to this room.
  *
  * exp(x) = 2^n e^r with n = round(x log2 e), r = x - n ln 2 (ln 2 in two parts: Cody and Waite), |r| <= 0.35, and the
@@ -11,6 +11,7 @@
 #ifndef PKG_KERNELS_VMATH_H
 #define PKG_KERNELS_VMATH_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -49,6 +50,25 @@ static inline float vexp(float x)
     memcpy(&scale, &bits, 4);
     y = y * scale;
     return x < -87.33f ? 0.0f : y;
+}
+
+/* The largest of n >= 1 numbers; lanes by hand, since a compiler that honours NaN may not make them. */
+static inline float vmax(const float *x, size_t n)
+{
+    float m[32], best = x[0];
+    size_t i = 0;
+    if (n >= 32) {
+        memcpy(m, x, sizeof m);
+        for (i = 32; i + 32 <= n; i += 32)
+#pragma omp simd
+            for (size_t l = 0; l < 32; l++)
+                m[l] = x[i + l] > m[l] ? x[i + l] : m[l];
+        for (size_t l = 0; l < 32; l++)
+            best = m[l] > best ? m[l] : best;
+    }
+    for (; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
 }
 
 #endif

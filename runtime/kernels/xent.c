@@ -21,11 +21,7 @@ struct job {
 
 VECTOR static float row_max(const float *z, size_t n)
 {
-    float m = z[0];
-#pragma omp simd reduction(max : m)
-    for (size_t i = 0; i < n; i++)
-        m = z[i] > m ? z[i] : m;
-    return m;
+    return vmax(z, n);
 }
 
 VECTOR static float sum_exp(const float *z, float max, size_t n)
