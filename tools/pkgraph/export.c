@@ -7,6 +7,7 @@
 
 #include "tools/pkgraph/export_dir.h"
 #include "tools/pkgraph/export_hf.h"
+#include "tools/pkgraph/export_peft.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
 
@@ -33,9 +34,17 @@ static int as_is(struct export_dir *d, struct store *s, const struct artifact *a
     return rc;
 }
 
-static int fill(struct export_dir *d, struct session *s, const struct artifact *a, const char *as, struct err *e)
+static int fill(struct export_dir *d, struct session *s, const struct args *args, const struct artifact *a, struct err *e)
 {
     bool model = strcmp(a->type, "model") == 0;
+    const char *as = args_get(args, "as");
+    long rank = 0;
+    if (args_int(args, "rank", 1, 1 << 20, &rank) < 0)
+        return err_set(e, ERR_INPUT, "nothing was written");
+    if (as && strcmp(as, "peft") == 0)
+        return export_peft(d, s->store, a, (int)rank, args_get(args, "base"), e);
+    if (rank || args_has(args, "base"))
+        return err_set(e, ERR_INPUT, "--rank and --base belong to --as peft");
     if (as && strcmp(as, "hf") == 0 && !model)
         return err_set(e, ERR_INPUT, "--as hf is for models; this is of type %s", a->type);
     int rc = model ? export_hf(d, s->store, a, e) : 0;
@@ -54,7 +63,7 @@ static int export_to(struct session *s, const struct args *a, const struct artif
     struct export_dir d = {0};
     int rc = export_begin(&d, a->pos[2], args_has(a, "force"), &e);
     if (!rc)
-        rc = fill(&d, s, artifact, args_get(a, "as"), &e);
+        rc = fill(&d, s, a, artifact, &e);
     if (!rc)
         rc = export_end(&d, &e);
     if (rc)
@@ -83,7 +92,10 @@ static int run_export(const struct args *a)
 }
 
 static const struct option_def options[] = {
-    {.name = "as", .arg = "FORM", .help = "hf: a Hugging Face folder (models)", .choices = "hf"},
+    {.name = "as", .arg = "FORM", .help = "peft: one adapter for the original base (adapters); hf: a Hugging Face folder (models)",
+     .choices = "peft|hf"},
+    {.name = "rank", .arg = "N", .help = "with --as peft: truncate to this rank, and print each module's relative error"},
+    {.name = "base", .arg = "NAME", .help = "with --as peft: base_model_name_or_path of adapter_config.json"},
     {.name = "force", .help = "replace files that are there with another content"},
     OPTIONS_SPEC,
     OPTIONS_HELP,
@@ -96,7 +108,9 @@ const struct command cmd_export = {
     .summary = "write an artifact's files into a folder, as they are or as other programs load them",
     .about = "Without --as: the files of the artifact under their names; for a model, a Hugging Face folder with model.json.\n"
              "Files appear under their names only when all are written; foreign files are not replaced without --force.",
-    .example = "pkgraph export specs/quickstart.yaml teacher teacher-hf --as hf\npkgraph export specs/quickstart.yaml svd.log logs",
+    .example = "pkgraph export specs/quickstart.yaml teacher teacher-hf --as hf\n"
+               "pkgraph export specs/quickstart.yaml svd svd-adapter --as peft\n"
+               "pkgraph export specs/quickstart.yaml svd.log logs",
     .options = options,
     .min_pos = 3,
     .max_pos = 3,

@@ -21,7 +21,7 @@ struct js *metrics_read(const struct plan *p, const struct artifact *a)
     return j;
 }
 
-/* What is a mean over tokens or their exponential; all else are shares of rows. */
+/* A mean over tokens or its exponential; all else are shares of rows, in per cent already. */
 static bool plain_metric(const char *name)
 {
     static const char *const plain[] = {"loss", "perplexity", "token_loss", "row_loss", "nll", "bits"};
@@ -33,13 +33,11 @@ static bool plain_metric(const char *name)
 
 char *metric_text(char out[METRIC_MAX], const char *name, double value, double error)
 {
-    bool plain = plain_metric(name);
-    double k = plain ? 1 : 100;
-    int digits = plain ? 4 : 2;
+    int digits = plain_metric(name) ? 4 : 2;
     if (isnan(error))
-        snprintf(out, METRIC_MAX, "%.*f", digits, k * value);
+        snprintf(out, METRIC_MAX, "%.*f", digits, value);
     else
-        snprintf(out, METRIC_MAX, "%.*f +- %.*f", digits, k * value, digits, k * error);
+        snprintf(out, METRIC_MAX, "%.*f +- %.*f", digits, value, digits, error);
     return out;
 }
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+# Includes point one way, runtime <- engine <- ops <- tools, and a third-party header stands in one wrapper only.
+cd "$PKG_SOURCE" || exit 1
+bad=0
+complain() { echo "$1"; bad=1; }
+
+# wrong FOLDER PATTERN: no file of FOLDER includes a header that matches
+wrong() {
+    hits=$(grep -rnE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[\"<]($2)/" "$1" --include='*.[ch]')
+    [ -z "$hits" ] || complain "$1 may not include $2:
+$hits"
+}
+wrong runtime 'engine|ops|tools'
+wrong engine 'ops|tools'
+wrong ops tools
+
+# only HEADERS FILES: the headers (an extended regular expression) stand in these files alone
+only() {
+    hits=$(grep -rlE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[\"<]($1)[\">]" runtime engine ops tools --include='*.[ch]' | sort)
+    for f in $hits; do
+        case " $2 " in *" ${f%.*} "*) ;; *) complain "$f includes $1, which belongs to $2" ;; esac
+    done
+}
+only 'yaml\.h' 'engine/yaml'
+only 'sqlite3\.h' 'runtime/store/db'
+only 'openssl/.*' 'runtime/base/sha'
+only 'jansson\.h' 'runtime/base/json'
+only 'pcre2\.h' 'runtime/text/regex'
+only 'utf8proc\.h' 'runtime/text/normalize'
+only 'uv\.h' 'runtime/exec/pool engine/sched'
+
+# gemm may be a pair of files (the products, the libraries)
+only 'dnnl[a-z_]*\.h|oneapi/.*|cblas[a-z0-9_]*\.h|lapacke?[a-z_]*\.h|f77blas\.h|openblas_config\.h' 'runtime/kernels/gemm runtime/kernels/gemm_lib runtime/kernels/svd'
+
+# below tools/ nothing prints, exits or aborts
+hits=$(grep -rnE '(^|[^a-z_])(printf|puts|putchar|perror|exit|_exit|abort) *\(|f(printf|puts|putc) *\([^,]*std(out|err)' runtime engine ops --include='*.c' |
+       grep -vE '^[^:]*:[0-9]*: *(\*|/\*|//)')
+[ -z "$hits" ] || complain "printing or ending the process below tools/:
+$hits"
+[ $bad = 0 ] && echo "includes point one way"
+exit $bad

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * export_peft: an adapter artifact in the one portable form (runtime/model/peft_export.h): adapter_model.safetensors and
+ * adapter_config.json for the original base.
+ */
+#ifndef PKG_TOOLS_EXPORT_PEFT_H
+#define PKG_TOOLS_EXPORT_PEFT_H
+
+#include "runtime/store/store.h"
+#include "tools/pkgraph/export_dir.h"
+
+/* rank 0: nothing is lost. With a rank the relative error of each module is printed. base: what stands in the file as the
+ * base model's name; NULL: null. */
+int export_peft(struct export_dir *d, struct store *s, const struct artifact *adapter, int rank, const char *base, struct err *e);
+
+#endif
