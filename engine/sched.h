@@ -26,14 +26,18 @@ struct sched_options {
     bool keep_going;
     void (*event)(void *u, const struct sched_event *ev); /* on the loop thread; may be NULL. EVENT_TICK ten times a second */
     void *u;
+    const char *command;     /* for the history; NULL: "run" */
 };
 
 struct sched_result {
     size_t ran, uptodate, failed, skipped;
     bool cancelled;
+    int64_t run;             /* its number in the history; 0: none */
 };
 
-/* 0 when every node is done; ERR_CANCELLED; else the code of the first failure with its message in e (place included).
+/* Carries out the plan, writes the run into the history, and leaves states and records in p->nodes (NODE_DONE ran now,
+ * NODE_UPTODATE found, also when another process or a node with the same key made it meanwhile).
+ * 0 when every node is done; ERR_CANCELLED; else the code of the first failure with its message in e (place included).
  * SIGINT and SIGTERM cancel: running nodes stop at their next poll; a second one ends the process at once. */
 int sched_run(struct plan *p, const struct sched_options *o, struct sched_result *out, struct err *e);
 

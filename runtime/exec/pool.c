@@ -108,8 +108,9 @@ void pool_free(struct pool *p)
     if (!p)
         return;
     uv_walk(&p->loop, close_one, NULL);
-    uv_run(&p->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&p->loop);
+    do /* the first call may only take back an earlier uv_stop */
+        uv_run(&p->loop, UV_RUN_DEFAULT);
+    while (uv_loop_close(&p->loop) == UV_EBUSY);
     free(p);
 }
 

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Admission: which ready nodes start now and on how many processors. Candidates are taken by longest remaining path.
+ * Free processors are divided among them in proportion to the work each is thought to be (equally when unknown), at
+ * least one each; a node for which none is left waits. So two long trainings share a machine, while a long one beside a
+ * short one gets it nearly whole, and the node that is alone gets all. A share is fixed for the life of a node, because
+ * operators size their scratch memory by it.
+ */
+#include <stdlib.h>
+
+#include "engine/budget.h"
+#include "engine/plan_private.h"
+#include "engine/sched_private.h"
+#include "runtime/exec/pool.h"
+
+enum { LOOK = 32 /* candidates that do not fit the memory are passed over up to this many */, LIGHTS = 4 };
+static const uint64_t small_memory = (uint64_t)64 << 20; /* of a node that declares nothing */
+
+static bool before(const struct sched *s, size_t a, size_t b)
+{
+    double pa = s->tasks[a].path, pb = s->tasks[b].path;
+    return pa != pb ? pa > pb : a < b;
+}
+
+void ready_push(struct sched *s, size_t i)
+{
+    size_t k = s->n_heap++;
+    while (k && before(s, i, s->heap[(k - 1) / 2])) {
+        s->heap[k] = s->heap[(k - 1) / 2];
+        k = (k - 1) / 2;
+    }
+    s->heap[k] = i;
+    s->tasks[i].phase = TASK_READY;
+}
+
+size_t ready_pop(struct sched *s)
+{
+    size_t top = s->heap[0], last = s->heap[--s->n_heap], k = 0;
+    for (;;) {
+        size_t c = 2 * k + 1;
+        if (c >= s->n_heap)
+            break;
+        if (c + 1 < s->n_heap && before(s, s->heap[c + 1], s->heap[c]))
+            c++;
+        if (!before(s, s->heap[c], last))
+            break;
+        s->heap[k] = s->heap[c];
+        k = c;
+    }
+    s->heap[k] = last;
+    return top;
+}
+
+static uint64_t declared(const struct sched *s, const struct task *t)
+{
+    uint64_t m = s->plan->nodes[t->i].cost.peak_memory;
+    return m ? m : small_memory < s->o.mem ? small_memory : s->o.mem;
+}
+
+/* Parameters by which a user can make a node smaller, of those that this operator has. */
+static void name_remedies(struct buf *b, const struct op *op)
+{
+    static const char *const names[] = {"max_length", "per_device_train_batch_size", "batch_tokens", "dtype", "modules", "r"};
+    bool any = false;
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+        for (const struct param_def *d = op->params; d && d->name; d++)
+            if (str_is(str_of(d->name), names[k])) {
+                buf_printf(b, "%s%s", any ? ", " : "; or a smaller ", names[k]);
+                any = true;
+            }
+}
+
+static void fail_too_big(struct sched *s, struct task *t)
+{
+    struct buf b = {0};
+    struct err e;
+    buf_puts(&b, "needs ");
+    budget_text(&b, declared(s, t));
+    buf_puts(&b, " of memory, the budget is ");
+    budget_text(&b, s->o.mem);
+    buf_puts(&b, "; give more with --mem");
+    name_remedies(&b, s->plan->graph->nodes[t->i].op);
+    err_set(&e, ERR_NOMEM, "%s", b.p ? b.p : "needs more memory than the budget");
+    buf_release(&b);
+    task_fail(s, t, ERR_NOMEM, &e);
+}
+
+static int most_threads(const struct sched *s, const struct task *t)
+{
+    int m = s->plan->nodes[t->i].cost.max_threads;
+    return m > 0 && m < s->o.cpus ? m : s->o.cpus;
+}
+
+/* What the node may use: what it declared, or its part of the budget when that is more and free. */
+static uint64_t memory_of(const struct sched *s, const struct task *t)
+{
+    uint64_t want = declared(s, t), part = s->o.mem / (uint64_t)s->o.cpus * (uint64_t)(t->share ? t->share : 1);
+    uint64_t left = s->o.mem - s->mem_used;
+    if (!t->light && part > want)
+        want = part < left ? part : left;
+    return want > declared(s, t) ? want : declared(s, t);
+}
+
+static void launch(struct sched *s, struct task *t)
+{
+    t->mem = memory_of(s, t);
+    s->mem_used += t->mem;
+    s->cpus_used += t->light ? 0 : t->share;
+    s->lights += t->light;
+    s->running++;
+    task_start(s, t);
+}
+
+/* Divides `free` processors among n candidates; those that get none go back. */
+static void divide(struct sched *s, struct task **c, size_t n, int free)
+{
+    double sum = 0;
+    bool known = true;
+    for (size_t k = 0; k < n; k++) {
+        known = known && c[k]->work > 0;
+        sum += c[k]->work;
+    }
+    for (size_t k = 0; k < n; k++) {
+        double part = known && sum > 0 ? c[k]->work / sum : 1.0 / (double)(n - k);
+        int share = (int)(free * part + 0.5), most = most_threads(s, c[k]);
+        sum -= c[k]->work;
+        share = share < 1 ? 1 : share > most ? most : share;
+        c[k]->share = share < free ? share : free;
+        free -= c[k]->share;
+    }
+    for (size_t k = 0; k < n && free > 0; k++) { /* what caps left over */
+        int more = most_threads(s, c[k]) - c[k]->share;
+        more = more < free ? more : free;
+        c[k]->share += more;
+        free -= more;
+    }
+    for (size_t k = 0; k < n; k++) {
+        if (c[k]->share > 0 && declared(s, c[k]) <= s->o.mem - s->mem_used)
+            launch(s, c[k]);
+        else
+            ready_push(s, c[k]->i);
+    }
+}
+
+/* Light tasks start beside whatever runs. */
+static bool start_light(struct sched *s, struct task *t)
+{
+    if (!t->light || s->lights >= LIGHTS || declared(s, t) > s->o.mem - s->mem_used)
+        return false;
+    t->share = 1;
+    launch(s, t);
+    return true;
+}
+
+void admit(struct sched *s)
+{
+    struct task *c[POOL_MAX_THREADS];
+    size_t aside[LOOK], n = 0, n_aside = 0;
+    int free = s->o.cpus - s->cpus_used;
+    uint64_t left = s->o.mem - s->mem_used;
+    while (!atomic_load(&s->cancel) && s->n_heap && s->running + n < (size_t)s->o.jobs && n_aside < LOOK && n < POOL_MAX_THREADS) {
+        struct task *t = &s->tasks[ready_pop(s)];
+        if (declared(s, t) > s->o.mem) {
+            fail_too_big(s, t);
+            continue;
+        }
+        if (start_light(s, t)) {
+            left = s->o.mem - s->mem_used;
+            for (size_t k = 0; k < n; k++)
+                left -= declared(s, c[k]) < left ? declared(s, c[k]) : left;
+            continue;
+        }
+        if ((int)n < free && declared(s, t) <= left) {
+            left -= declared(s, t);
+            c[n++] = t;
+        } else
+            aside[n_aside++] = t->i;
+    }
+    for (size_t k = 0; k < n_aside; k++)
+        ready_push(s, aside[k]);
+    if (atomic_load(&s->cancel)) /* by a failure above */
+        while (n)
+            ready_push(s, c[--n]->i);
+    if (n)
+        divide(s, c, n, free);
+}

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a node in a run: it waits for its inputs; then its key is computed (or was, by the plan) and looked up, so
+ * that an upstream rerun with equal bytes stops here; a key that another node of the run computes is followed, one that
+ * another process computes is waited for by trying its lock at every tick; else it is ready, is admitted (admit.c), runs
+ * on a pool thread (runner.c) and ends. Ending wakes consumers and followers.
+ */
+#include "engine/sched.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/budget.h"
+#include "engine/plan_private.h"
+#include "engine/sched_private.h"
+#include "runtime/exec/par.h"
+#include "runtime/exec/pool.h"
+
+enum { TICK_MS = 100, STATUS_INTERRUPTED = 130 };
+static const double light_seconds = 0.1;
+
+static struct planned *planned_of(const struct task *t)
+{
+    return &t->s->plan->nodes[t->i];
+}
+
+static const struct node *node_of(const struct task *t)
+{
+    return &t->s->plan->graph->nodes[t->i];
+}
+
+static void emit(struct sched *s, struct sched_event ev)
+{
+    if (!s->o.event)
+        return;
+    ev.now = pool_now(s->pool);
+    s->o.event(s->o.u, &ev);
+}
+
+static void emit_text(struct task *t, int kind, const char *text)
+{
+    struct sched_event ev = {.node = t->i, .text = text};
+    ev.kind = kind;
+    emit(t->s, ev);
+}
+
+/* ---- ending ---- */
+
+static void write_history(struct task *t, const char *status)
+{
+    struct err ignored; /* the history explains; a run does not fail for it */
+    struct planned *p = planned_of(t);
+    if (t->s->run)
+        store_run_node(t->s->plan->store, t->s->run, node_of(t)->id, status, p->keyed ? &p->key : NULL, t->job.wall, t->job.cpu,
+                       t->job.peak_memory, &ignored);
+}
+
+static void end(struct task *t, enum node_state state)
+{
+    struct sched *s = t->s;
+    planned_of(t)->state = state;
+    t->phase = TASK_END;
+    s->ended++;
+    s->result->ran += state == NODE_DONE;
+    s->result->uptodate += state == NODE_UPTODATE;
+    s->result->failed += state == NODE_FAILED;
+    s->result->skipped += state == NODE_SKIPPED;
+    store_unlock(t->lock);
+    t->lock = NULL;
+    free(t->inputs);
+    t->inputs = NULL;
+}
+
+/* Hands a good end on, by a list: recursion would be as deep as the longest chain of nodes that are up to date. */
+static void wake_consumers(struct task *t)
+{
+    struct sched *s = t->s;
+    for (size_t k = s->consumer_at[t->i]; k < s->consumer_at[t->i + 1]; k++) {
+        struct task *c = &s->tasks[s->consumers[k]];
+        if (c->phase == TASK_WAIT && --c->deps == 0)
+            s->woken[s->n_woken++] = c->i;
+    }
+    for (int f = t->follower; f >= 0; f = s->tasks[f].next)
+        s->woken[s->n_woken++] = (size_t)f;
+    t->follower = -1;
+}
+
+static void end_good(struct task *t, enum node_state state, const char *text)
+{
+    struct sched_event ev = {.node = t->i, .text = text};
+    ev.kind = state == NODE_DONE ? EVENT_DONE : EVENT_UPTODATE;
+    ev.wall = t->job.wall;
+    ev.cpu = t->job.cpu;
+    ev.peak_memory = t->job.peak_memory;
+    write_history(t, state == NODE_DONE ? "ran" : "cached");
+    end(t, state);
+    emit(t->s, ev);
+    wake_consumers(t);
+}
+
+/* All that hang on a failed node, breadth first. */
+static void skip_from(struct task *t)
+{
+    struct sched *s = t->s;
+    size_t first = s->n_skip, k;
+    s->skip[s->n_skip++] = t->i;
+    for (k = first; k < s->n_skip; k++) {
+        struct task *u = &s->tasks[s->skip[k]];
+        char text[512];
+        snprintf(text, sizeof text, "needs %s, which %s", node_of(u)->id, u == t ? "failed" : "was skipped");
+        for (size_t j = s->consumer_at[u->i]; j < s->consumer_at[u->i + 1]; j++) {
+            struct task *c = &s->tasks[s->consumers[j]];
+            if (c->phase != TASK_WAIT)
+                continue;
+            end(c, NODE_SKIPPED);
+            emit_text(c, EVENT_SKIPPED, text);
+            s->skip[s->n_skip++] = c->i;
+        }
+        for (int f = u->follower; f >= 0; f = s->tasks[f].next) {
+            struct task *c = &s->tasks[f];
+            snprintf(text, sizeof text, "same work as %s, which failed", node_of(u)->id);
+            end(c, NODE_SKIPPED);
+            emit_text(c, EVENT_SKIPPED, text);
+            s->skip[s->n_skip++] = c->i;
+        }
+        u->follower = -1;
+    }
+    s->n_skip = first;
+}
+
+static void locate(struct task *t, const struct err *why, struct err *e)
+{
+    const struct node *n = node_of(t);
+    *e = *why;
+    err_prefix(e, "node %s (%s)", n->id, n->op->name);
+    if (n->at.file && n->at.line)
+        err_prefix(e, "%s:%d:%d", n->at.file, n->at.line, n->at.column);
+}
+
+void task_fail(struct sched *s, struct task *t, int rc, const struct err *why)
+{
+    struct err e, ignored;
+    struct planned *p = planned_of(t);
+    locate(t, why, &e);
+    e.code = rc;
+    if (p->keyed && s->run)
+        store_put_expanded(s->plan->store, &p->key, p->expanded, &ignored);
+    write_history(t, "failed");
+    end(t, NODE_FAILED);
+    if (!s->first_rc) {
+        s->first_rc = rc;
+        s->first = e;
+    }
+    emit_text(t, EVENT_FAILED, e.msg);
+    skip_from(t);
+    if (!s->o.keep_going)
+        atomic_store(&s->cancel, true);
+}
+
+static void end_cancelled(struct task *t, const char *text)
+{
+    write_history(t, "cancelled");
+    end(t, NODE_SKIPPED);
+    emit_text(t, EVENT_SKIPPED, text);
+}
+
+/* ---- before running ---- */
+
+static bool found_in_store(struct task *t, struct err *e, int *rc)
+{
+    struct planned *p = planned_of(t);
+    if (p->forced)
+        return false;
+    *rc = store_get_record(t->s->plan->store, &p->key, &p->record, e);
+    if (*rc == 0)
+        p->record->expanded = js_ref(p->expanded);
+    return *rc == 0;
+}
+
+/* The key, now that all inputs are known. */
+static int make_key(struct task *t, struct err *e)
+{
+    struct planned *p = planned_of(t);
+    const struct node *g = node_of(t);
+    int rc = 0;
+    t->inputs = calloc(g->n_edges + 1, sizeof *t->inputs);
+    if (!t->inputs)
+        return err_nomem(e, g->n_edges, "inputs");
+    for (size_t k = 0; k < g->n_edges; k++) {
+        size_t from = (size_t)g->edges[k].from;
+        t->inputs[k] = plan_output(t->s->plan, from, g->edges[k].from_port);
+        if (!t->inputs[k])
+            return err_set(e, ERR_INTERNAL, "%s gave no output %s", t->s->plan->graph->nodes[from].id,
+                           t->s->plan->graph->nodes[from].op->outputs[g->edges[k].from_port].name);
+    }
+    for (size_t k = 0; rc == 0 && k < p->n_sources; k++)
+        if (!p->sources[k].known) {
+            rc = store_file_digest(t->s->plan->store, p->sources[k].path, false, &p->sources[k].digest, e);
+            p->sources[k].known = rc == 0;
+        }
+    if (rc == 0 && !p->keyed)
+        rc = plan_key(t->s->plan, t->i, t->inputs, e);
+    return rc;
+}
+
+/* Another node of this run has the same key: it computes, this one takes what it gave. */
+static bool follow(struct task *t, int other)
+{
+    struct sched *s = t->s;
+    struct task *o = &s->tasks[other];
+    planned_of(t)->same_as = other;
+    if (o->phase == TASK_END) {
+        if (planned_of(o)->state == NODE_FAILED || planned_of(o)->state == NODE_SKIPPED) {
+            char text[512];
+            snprintf(text, sizeof text, "same work as %s, which failed", node_of(o)->id);
+            end(t, NODE_SKIPPED);
+            emit_text(t, EVENT_SKIPPED, text);
+            skip_from(t);
+            return true;
+        }
+        return false; /* it is in the store */
+    }
+    t->phase = TASK_FOLLOW;
+    t->next = o->follower;
+    o->follower = (int)t->i;
+    return true;
+}
+
+static void inputs_ready(struct task *t)
+{
+    struct sched *s = t->s;
+    struct err e = {0};
+    if (t->phase == TASK_END)
+        return;
+    if (planned_of(t)->state == NODE_UPTODATE) {
+        end_good(t, NODE_UPTODATE, NULL);
+        return;
+    }
+    bool was_following = t->phase == TASK_FOLLOW, forced = planned_of(t)->forced;
+    int rc = t->inputs ? 0 : make_key(t, &e);
+    if (rc == 0 && !was_following) {
+        int other = keymap_claim(&s->keys, &planned_of(t)->key, (int)t->i);
+        if (other != (int)t->i) {
+            if (follow(t, other))
+                return;
+            was_following = true;
+        }
+    }
+    if (was_following) /* computed in this run: good enough for a forced node */
+        planned_of(t)->forced = false;
+    bool found = rc == 0 && found_in_store(t, &e, &rc);
+    planned_of(t)->forced = forced;
+    if (found)
+        end_good(t, NODE_UPTODATE, NULL);
+    else if (rc != 0 && rc != ERR_NOTFOUND)
+        task_fail(s, t, rc, &e);
+    else
+        ready_push(s, t->i);
+}
+
+/* ---- running ---- */
+
+static void on_update(void *u, double done, double total, const char *unit)
+{
+    struct task *t = u;
+    pthread_mutex_lock(&t->s->mutex);
+    t->news.fresh = true;
+    t->news.done = done;
+    t->news.total = total;
+    t->news.unit = unit;
+    pthread_mutex_unlock(&t->s->mutex);
+}
+
+static void on_warn(void *u, const char *text)
+{
+    struct task *t = u;
+    struct warning *w = malloc(sizeof *w);
+    if (!w || !(w->text = strdup(text))) {
+        free(w);
+        return;
+    }
+    w->next = NULL;
+    pthread_mutex_lock(&t->s->mutex);
+    *t->news.last = w;
+    t->news.last = &w->next;
+    pthread_mutex_unlock(&t->s->mutex);
+}
+
+static bool on_cancelled(void *u)
+{
+    const struct task *t = u;
+    return atomic_load_explicit(&t->s->cancel, memory_order_relaxed);
+}
+
+static void deliver_news(struct task *t)
+{
+    struct sched *s = t->s;
+    pthread_mutex_lock(&s->mutex);
+    struct sched_event ev = {.kind = EVENT_PROGRESS, .node = t->i, .done = t->news.done, .total = t->news.total, .unit = t->news.unit};
+    struct warning *w = t->news.first;
+    bool fresh = t->news.fresh;
+    t->news.fresh = false;
+    t->news.first = NULL;
+    t->news.last = &t->news.first;
+    pthread_mutex_unlock(&s->mutex);
+    if (fresh)
+        emit(s, ev);
+    while (w) {
+        struct warning *next = w->next;
+        emit_text(t, EVENT_WARNING, w->text);
+        free(w->text);
+        free(w);
+        w = next;
+    }
+}
+
+static void work(void *u)
+{
+    struct task *t = u;
+    t->rc = atomic_load(&t->s->cancel) ? err_set(&t->err, ERR_CANCELLED, "cancelled") : runner_run(&t->job, &t->err);
+}
+
+static void let_go(struct task *t)
+{
+    struct sched *s = t->s;
+    s->running--;
+    s->mem_used -= t->mem;
+    s->cpus_used -= t->light ? 0 : t->share;
+    s->lights -= t->light;
+}
+
+static void pump(struct sched *s);
+
+static void work_done(void *u)
+{
+    struct task *t = u;
+    struct sched *s = t->s;
+    deliver_news(t);
+    let_go(t);
+    if (t->rc == 0) {
+        planned_of(t)->record = t->job.record;
+        end_good(t, NODE_DONE, NULL);
+    } else if (t->rc == ERR_CANCELLED && atomic_load(&s->cancel))
+        end_cancelled(t, "cancelled");
+    else
+        task_fail(s, t, t->rc, &t->err);
+    pump(s);
+}
+
+/* Whether another process made the record, or holds the key. True: this task does not run now. */
+static bool taken_elsewhere(struct task *t)
+{
+    struct sched *s = t->s;
+    struct err e = {0};
+    bool busy = false;
+    int rc = store_lock_key(s->plan->store, &planned_of(t)->key, false, &t->lock, &busy, &e);
+    if (rc == 0 && busy) {
+        if (!t->said_waiting)
+            emit_text(t, EVENT_WAITING, e.msg);
+        t->said_waiting = true;
+        t->phase = TASK_LOCKED;
+        t->next = s->locked;
+        s->locked = (int)t->i;
+        return true;
+    }
+    if (rc == 0 && found_in_store(t, &e, &rc)) {
+        end_good(t, NODE_UPTODATE, NULL);
+        return true;
+    }
+    if (rc != 0 && rc != ERR_NOTFOUND) {
+        task_fail(s, t, rc, &e);
+        return true;
+    }
+    return false;
+}
+
+void task_start(struct sched *s, struct task *t)
+{
+    struct err e = {0};
+    if (taken_elsewhere(t)) {
+        let_go(t);
+        return;
+    }
+    t->phase = TASK_RUNNING;
+    planned_of(t)->state = NODE_RUNNING;
+    t->progress = (struct progress){.u = t, .update = on_update, .warn = on_warn, .cancelled = on_cancelled};
+    t->job.node = node_of(t);
+    t->job.planned = planned_of(t);
+    t->job.store = s->plan->store;
+    t->job.inputs = t->inputs;
+    t->job.threads = t->share;
+    t->job.memory = t->mem;
+    t->job.progress = &t->progress;
+    struct sched_event ev = {.kind = EVENT_START, .node = t->i, .text = planned_of(t)->reason};
+    emit(s, ev);
+    int rc = pool_submit(s->pool, work, work_done, t, &e);
+    if (rc != 0) {
+        let_go(t);
+        task_fail(s, t, rc, &e);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void drop_waiting(struct sched *s)
+{
+    const char *why = s->interrupted ? "interrupted" : "another node failed";
+    for (size_t i = 0; i < s->n; i++) {
+        struct task *t = &s->tasks[i];
+        if (t->phase == TASK_END || t->phase == TASK_RUNNING)
+            continue;
+        end(t, NODE_SKIPPED);
+        emit_text(t, EVENT_SKIPPED, why);
+    }
+    s->n_heap = s->n_woken = 0;
+    s->locked = -1;
+}
+
+/* Carries everything forward that can go forward without waiting. */
+static void pump(struct sched *s)
+{
+    size_t before;
+    do {
+        before = s->ended;
+        while (s->n_woken && !atomic_load(&s->cancel))
+            inputs_ready(&s->tasks[s->woken[--s->n_woken]]);
+        admit(s);
+    } while (s->ended != before);
+    if (atomic_load(&s->cancel) && s->ended + s->running < s->n)
+        drop_waiting(s);
+    if (s->ended == s->n)
+        pool_stop(s->pool);
+}
+
+static void retry_locked(struct sched *s)
+{
+    int k = s->locked;
+    s->locked = -1;
+    while (k >= 0) {
+        struct task *t = &s->tasks[k];
+        k = t->next;
+        ready_push(s, t->i);
+    }
+}
+
+static void on_tick(void *u)
+{
+    struct sched *s = u;
+    uint64_t rss = s->running ? budget_rss() : 0;
+    for (size_t i = 0, seen = 0; seen < s->running && i < s->n; i++) {
+        struct task *t = &s->tasks[i];
+        if (t->phase != TASK_RUNNING)
+            continue;
+        seen++;
+        if (rss > atomic_load(&t->job.rss_peak))
+            atomic_store(&t->job.rss_peak, rss);
+        deliver_news(t);
+    }
+    struct sched_event ev = {.kind = EVENT_TICK};
+    emit(s, ev);
+    retry_locked(s);
+    pump(s);
+}
+
+static void on_interrupt(void *u, int signal, int times)
+{
+    struct sched *s = u;
+    (void)signal;
+    if (times > 1)
+        _exit(STATUS_INTERRUPTED);
+    s->interrupted = true;
+    atomic_store(&s->cancel, true);
+    pump(s);
+}
+
+/* ---- setting up ---- */
+
+static int index_consumers(struct sched *s)
+{
+    const struct graph *g = s->plan->graph;
+    size_t edges = 0;
+    for (size_t i = 0; i < g->n; i++)
+        edges += g->nodes[i].n_edges;
+    s->consumer_at = calloc(g->n + 2, sizeof *s->consumer_at);
+    s->consumers = calloc(edges + 1, sizeof *s->consumers);
+    if (!s->consumer_at || !s->consumers)
+        return -1;
+    for (size_t i = 0; i < g->n; i++)
+        for (size_t k = 0; k < g->nodes[i].n_edges; k++)
+            s->consumer_at[g->nodes[i].edges[k].from + 2]++;
+    for (size_t i = 2; i < g->n + 2; i++)
+        s->consumer_at[i] += s->consumer_at[i - 1];
+    for (size_t i = 0; i < g->n; i++)
+        for (size_t k = 0; k < g->nodes[i].n_edges; k++)
+            s->consumers[s->consumer_at[g->nodes[i].edges[k].from + 1]++] = i;
+    return 0;
+}
+
+static void init_tasks(struct sched *s)
+{
+    const struct graph *g = s->plan->graph;
+    for (size_t k = g->n; k-- > 0;) { /* consumers come later in topological order */
+        struct task *t = &s->tasks[k];
+        struct planned *p = &s->plan->nodes[k];
+        t->s = s;
+        t->i = k;
+        t->follower = t->next = -1;
+        t->news.last = &t->news.first;
+        t->deps = g->nodes[k].n_edges;
+        t->work = p->seconds;
+        t->light = (g->nodes[k].op->flags & OP_PURE_IO) || (p->seconds > 0 && p->seconds < light_seconds);
+        for (size_t j = s->consumer_at[k]; j < s->consumer_at[k + 1]; j++)
+            if (s->tasks[s->consumers[j]].path > t->path)
+                t->path = s->tasks[s->consumers[j]].path;
+        t->path += p->state == NODE_UPTODATE ? 0 : t->work + 1e-6;
+    }
+}
+
+static void set_limits(struct sched *s)
+{
+    struct sched_options *o = &s->o;
+    if (o->cpus <= 0)
+        o->cpus = par_cpus();
+    if (o->jobs <= 0)
+        o->jobs = o->cpus + 4;
+    if (o->jobs > POOL_MAX_THREADS)
+        o->jobs = POOL_MAX_THREADS;
+    if (!o->mem)
+        o->mem = budget_free();
+    if (!o->mem)
+        o->mem = UINT64_MAX;
+}
+
+static int setup(struct sched *s, struct err *e)
+{
+    s->n = s->plan->graph->n;
+    s->locked = -1;
+    s->tasks = calloc(s->n + 1, sizeof *s->tasks);
+    s->heap = calloc(s->n + 1, sizeof *s->heap);
+    s->woken = calloc(2 * s->n + 1, sizeof *s->woken);
+    s->skip = calloc(s->n + 1, sizeof *s->skip);
+    if (!s->tasks || !s->heap || !s->woken || !s->skip || index_consumers(s) < 0 || keymap_init(&s->keys, s->n) != 0)
+        return err_nomem(e, s->n * sizeof *s->tasks, "the schedule");
+    init_tasks(s);
+    set_limits(s);
+    struct pool_calls calls = {.u = s, .tick = on_tick, .interrupted = on_interrupt, .tick_ms = TICK_MS};
+    return pool_new(s->o.jobs, &calls, &s->pool, e);
+}
+
+/* Blocked nodes fail first, so that a run that cannot come to its end does not begin. */
+static void begin(struct sched *s)
+{
+    struct err why, ignored;
+    for (size_t i = 0; i < s->n; i++) {
+        struct planned *p = &s->plan->nodes[i];
+        if (p->state != NODE_BLOCKED || s->tasks[i].phase == TASK_END)
+            continue;
+        err_set(&why, ERR_INPUT, "%s", p->reason ? p->reason : "blocked");
+        task_fail(s, &s->tasks[i], ERR_INPUT, &why);
+    }
+    int batch = store_begin(s->plan->store, true, &ignored);
+    for (size_t i = 0; i < s->n; i++)
+        if (s->tasks[i].phase == TASK_WAIT && s->plan->nodes[i].state == NODE_UPTODATE)
+            end_good(&s->tasks[i], NODE_UPTODATE, NULL);
+    if (batch == 0)
+        store_finish(s->plan->store, &ignored);
+    for (size_t i = 0; i < s->n; i++)
+        if (s->tasks[i].phase == TASK_WAIT && s->plan->graph->nodes[i].n_edges == 0)
+            s->woken[s->n_woken++] = i;
+    pump(s);
+}
+
+static void teardown(struct sched *s)
+{
+    pool_free(s->pool);
+    for (size_t i = 0; s->tasks && i < s->n; i++) {
+        store_unlock(s->tasks[i].lock);
+        free(s->tasks[i].inputs);
+    }
+    keymap_release(&s->keys);
+    free(s->consumer_at);
+    free(s->consumers);
+    free(s->heap);
+    free(s->woken);
+    free(s->skip);
+    free(s->tasks);
+    pthread_mutex_destroy(&s->mutex);
+}
+
+static int outcome(struct sched *s, struct err *e)
+{
+    s->result->cancelled = s->interrupted;
+    if (s->interrupted && !s->first_rc)
+        return err_set(e, ERR_CANCELLED, "interrupted; what is done is stored, the same command goes on from it");
+    if (s->first_rc)
+        *e = s->first;
+    return s->first_rc;
+}
+
+int sched_run(struct plan *p, const struct sched_options *o, struct sched_result *out, struct err *e)
+{
+    struct sched_result unused;
+    struct sched s = {.plan = p, .o = *o, .result = out ? out : &unused};
+    struct err ignored;
+    *s.result = (struct sched_result){0};
+    pthread_mutex_init(&s.mutex, NULL);
+    int rc = setup(&s, e);
+    if (rc == 0) {
+        if (store_run_begin(p->store, p->graph->file ? p->graph->file : "", o->command ? o->command : "run", &s.run, &ignored) != 0)
+            s.run = 0;
+        s.result->run = s.run;
+        begin(&s);
+        pool_run(s.pool);
+        rc = outcome(&s, e);
+        if (s.run)
+            store_run_end(p->store, s.run, rc == 0 ? "done" : rc == ERR_CANCELLED ? "cancelled" : "failed", &ignored);
+    }
+    teardown(&s);
+    return rc;
+}

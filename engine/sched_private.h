@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sched_private: the state of one run, shared by sched.c (events, what becomes of nodes) and admit.c (who runs next, on
+ * how much). Everything belongs to the loop thread but `news`, which pool threads write under the mutex, and `cancel`.
+ */
+#ifndef PKG_ENGINE_SCHED_PRIVATE_H
+#define PKG_ENGINE_SCHED_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/keymap.h"
+#include "engine/runner.h"
+#include "engine/sched.h"
+
+struct pool;
+
+enum task_phase {
+    TASK_WAIT,   /* for its inputs */
+    TASK_FOLLOW, /* another node of this run computes its key */
+    TASK_READY,  /* in the heap */
+    TASK_LOCKED, /* another process computes its key */
+    TASK_RUNNING,
+    TASK_END,
+};
+
+struct warning {
+    char *text;
+    struct warning *next;
+};
+
+struct task {
+    struct sched *s;
+    size_t i;
+    enum task_phase phase;
+    size_t deps;          /* edges whose producer has not ended */
+    double work;          /* seconds this node alone is thought to take */
+    double path;          /* with what hangs on it: the longest remaining path */
+    int follower;         /* first of the nodes that wait for this one's key, -1: none */
+    int next;             /* next follower, or next in the list of locked tasks; -1 */
+    bool light;           /* does next to nothing: needs no processor of the budget */
+    bool said_waiting;
+    int share;
+    uint64_t mem;         /* reserved */
+    struct store_lock *lock;
+    const struct artifact **inputs;
+    struct progress progress;
+    struct runner_job job;
+    int rc;
+    struct err err;
+    struct {
+        bool fresh;
+        double done, total;
+        const char *unit;
+        struct warning *first, **last;
+    } news;
+};
+
+struct sched {
+    struct plan *plan;
+    struct sched_options o;
+    struct sched_result *result;
+    struct pool *pool;
+    struct task *tasks;
+    size_t n, ended;
+    size_t *consumer_at;  /* n + 1 offsets into consumers */
+    size_t *consumers;
+    size_t *heap, n_heap; /* ready tasks, longest path first */
+    size_t *woken, n_woken; /* tasks whose inputs are known or whose key is computed, not yet looked at */
+    size_t *skip, n_skip;   /* work list of skip_from */
+    int locked;           /* list of tasks that wait for other processes, -1: none */
+    size_t running;
+    size_t lights;        /* running light tasks */
+    int cpus_used;
+    uint64_t mem_used;
+    struct keymap keys;
+    pthread_mutex_t mutex;
+    _Atomic bool cancel;
+    bool interrupted;
+    int64_t run;
+    int first_rc;         /* of the first failure */
+    struct err first;
+};
+
+/* admit.c */
+void ready_push(struct sched *s, size_t i);
+size_t ready_pop(struct sched *s);
+void admit(struct sched *s); /* starts what fits */
+
+/* sched.c */
+void task_start(struct sched *s, struct task *t);
+void task_fail(struct sched *s, struct task *t, int rc, const struct err *why);
+
+#endif
