@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/text/normalize.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "runtime/text/bpe.h"
+#include "runtime/text/utf8.h"
+
+/* ---- reading ---- */
+
+int pattern_read(const struct js *j, const char *where, struct regex **out, struct err *e)
+{
+    const struct js *p = js_get(j, "pattern"), *s = js_get(p, "String"), *r = js_get(p, "Regex");
+    if (js_kind(s) == JS_STRING)
+        return regex_new(js_str(s), true, where, out, e);
+    if (js_kind(r) == JS_STRING)
+        return regex_new(js_str(r), false, where, out, e);
+    return err_set(e, ERR_INPUT, "%s: \"pattern\" should be {\"String\": ...} or {\"Regex\": ...}", where);
+}
+
+static int append(struct normalizers *l, struct normalizer x, struct err *e)
+{
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 4;
+        struct normalizer *v = realloc(l->v, cap * sizeof *v);
+        if (!v) {
+            regex_free(x.regex);
+            return err_nomem(e, cap * sizeof *v, "normalisers");
+        }
+        l->v = v;
+        l->cap = cap;
+    }
+    l->v[l->n++] = x;
+    return 0;
+}
+
+static int read_one(struct normalizers *l, const struct js *j, const char *where, int depth, struct err *e);
+
+static int read_list(struct normalizers *l, const struct js *j, const char *where, int depth, struct err *e)
+{
+    const struct js *list = js_get(j, "normalizers");
+    if (js_kind(list) != JS_ARRAY || depth > 16)
+        return err_set(e, ERR_INPUT, "%s: a Sequence needs a list \"normalizers\", at most 16 deep", where);
+    for (size_t i = 0; i < js_len(list); i++) {
+        int rc = read_one(l, js_at(list, i), where, depth + 1, e);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int need_string(const struct js *j, const char *key, const char *where, struct str *out, struct err *e)
+{
+    const struct js *s = js_get(j, key);
+    if (js_kind(s) != JS_STRING)
+        return err_set(e, ERR_INPUT, "%s: \"%s\" should be a string", where, key);
+    *out = js_str(s);
+    return 0;
+}
+
+static int read_one(struct normalizers *l, const struct js *j, const char *where, int depth, struct err *e)
+{
+    static const struct {
+        const char *type;
+        enum norm_kind kind;
+    } kinds[] = {{"NFC", NORM_NFC},         {"NFD", NORM_NFD},         {"NFKC", NORM_NFKC},
+                 {"NFKD", NORM_NFKD},       {"Prepend", NORM_PREPEND}, {"Lowercase", NORM_LOWERCASE},
+                 {"Replace", NORM_REPLACE}, {"Strip", NORM_STRIP},     {"ByteLevel", NORM_BYTES}};
+    const char *type = js_cstr(js_get(j, "type"));
+    if (!type)
+        return err_set(e, ERR_INPUT, "%s: a normaliser needs a \"type\"", where);
+    if (strcmp(type, "Sequence") == 0)
+        return read_list(l, j, where, depth, e);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(type, kinds[i].type) != 0)
+            continue;
+        struct normalizer x = {.kind = kinds[i].kind};
+        int rc = 0;
+        if (x.kind == NORM_PREPEND) {
+            rc = need_string(j, "prepend", where, &x.text, e);
+        } else if (x.kind == NORM_REPLACE) {
+            rc = need_string(j, "content", where, &x.text, e);
+            if (rc == 0)
+                rc = pattern_read(j, where, &x.regex, e);
+        } else if (x.kind == NORM_STRIP) {
+            x.left = js_bool(js_get(j, "strip_left"), true);
+            x.right = js_bool(js_get(j, "strip_right"), true);
+        }
+        return rc < 0 ? rc : append(l, x, e);
+    }
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: the normaliser %.60s is not supported; known are NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, "
+                   "ByteLevel, Sequence",
+                   where, type);
+}
+
+int normalizers_read(struct normalizers *l, const struct js *j, const char *where, struct err *e)
+{
+    return j == NULL || js_kind(j) == JS_NULL ? 0 : read_one(l, j, where, 0, e);
+}
+
+void normalizers_release(struct normalizers *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        regex_free(l->v[i].regex);
+    free(l->v);
+    *l = (struct normalizers){0};
+}
+
+/* ---- running ---- */
+
+static bool is_ascii(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if ((unsigned char)s.p[i] >= 0x80)
+            return false;
+    }
+    return true;
+}
+
+/* Characters that the `tokenizers` library does not know yet and leaves alone: they are younger than its tables. None of
+ * them composes with or is reordered around the others, so the text is normalised between them. */
+static bool too_young(uint32_t cp);
+
+static int map_text(struct buf *out, struct str s, utf8proc_option_t options, struct err *e)
+{
+    utf8proc_uint8_t *p = NULL;
+    if (s.n == 0)
+        return 0;
+    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)s.p, (utf8proc_ssize_t)s.n, &p, options);
+    if (n < 0)
+        return err_set(e, n == UTF8PROC_ERROR_NOMEM ? ERR_NOMEM : ERR_INPUT, "cannot normalise a text: %s", utf8proc_errmsg(n));
+    buf_put(out, p, (size_t)n);
+    free(p);
+    return 0;
+}
+
+static int unicode_form(struct buf *out, struct str s, enum norm_kind kind, struct err *e)
+{
+    static const int options[] = {
+        [NORM_NFC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
+        [NORM_NFD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
+        [NORM_NFKC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+        [NORM_NFKD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
+    };
+    size_t from = 0, k;
+    uint32_t cp;
+    for (size_t i = 0; i < s.n && (k = utf8_next(s.p + i, s.n - i, &cp)); i += k) {
+        if (cp < 0x80 || !too_young(cp))
+            continue;
+        int rc = map_text(out, (struct str){s.p + from, i - from}, (utf8proc_option_t)options[kind], e);
+        if (rc < 0)
+            return rc;
+        buf_put(out, s.p + i, k);
+        from = i + k;
+    }
+    return map_text(out, (struct str){s.p + from, s.n - from}, (utf8proc_option_t)options[kind], e);
+}
+
+static void lowercase(struct buf *out, struct str s)
+{
+    uint32_t cp;
+    char text[4];
+    for (size_t i = 0, k; i < s.n && (k = utf8_next(s.p + i, s.n - i, &cp)); i += k) {
+        if (cp == 0x130) /* the only one with two characters: i and a dot above */
+            buf_puts(out, "i\xcc\x87");
+        else
+            buf_put(out, text, utf8_put((uint32_t)utf8proc_tolower((utf8proc_int32_t)cp), text));
+    }
+}
+
+static int replace(struct buf *out, struct str s, const struct normalizer *x, struct matcher *m, struct err *e)
+{
+    struct match_iter it;
+    size_t from = 0;
+    int rc;
+    match_start(&it, x->regex, s);
+    while ((rc = match_next(&it, m, e)) > 0) {
+        buf_put(out, s.p + from, it.start - from);
+        buf_str(out, x->text);
+        from = it.end;
+    }
+    buf_put(out, s.p + from, s.n - from);
+    return rc;
+}
+
+static struct str strip(struct str s, bool left, bool right)
+{
+    uint32_t cp = 0;
+    size_t k;
+    while (left && s.n && (k = utf8_next(s.p, s.n, &cp)) && utf8_is_space(cp)) {
+        s.p += k;
+        s.n -= k;
+    }
+    while (right && s.n) {
+        size_t i = s.n - 1;
+        while (i && ((unsigned char)s.p[i] & 0xc0) == 0x80)
+            i--;
+        if (!utf8_next(s.p + i, s.n - i, &cp) || !utf8_is_space(cp))
+            break;
+        s.n = i;
+    }
+    return s;
+}
+
+void put_byte_chars(struct buf *out, struct str bytes)
+{
+    char text[4];
+    for (size_t i = 0; i < bytes.n; i++)
+        buf_put(out, text, utf8_put(byte_to_char((uint8_t)bytes.p[i]), text));
+}
+
+static int step(const struct normalizer *x, struct str s, struct buf *out, struct matcher *m, struct err *e)
+{
+    switch (x->kind) {
+    case NORM_LOWERCASE:
+        lowercase(out, s);
+        return 0;
+    case NORM_PREPEND:
+        buf_str(out, x->text);
+        buf_str(out, s);
+        return 0;
+    case NORM_REPLACE:
+        return replace(out, s, x, m, e);
+    case NORM_BYTES:
+        put_byte_chars(out, s);
+        return 0;
+    default:
+        return unicode_form(out, s, x->kind, e);
+    }
+}
+
+int normalize(const struct normalizers *l, struct str *text, struct buf work[2], struct matcher *m, struct err *e)
+{
+    for (size_t i = 0; i < l->n && text->n; i++) {
+        const struct normalizer *x = &l->v[i];
+        if (x->kind == NORM_STRIP) {
+            *text = strip(*text, x->left, x->right);
+            continue;
+        }
+        if (x->kind <= NORM_NFKD && is_ascii(*text))
+            continue;
+        struct buf *out = text->p >= work[0].p && work[0].p && text->p <= work[0].p + work[0].n ? &work[1] : &work[0];
+        buf_clear(out);
+        int rc = step(x, *text, out, m, e);
+        if (rc < 0)
+            return rc;
+        if (out->failed)
+            return err_nomem(e, out->n, "normalising a text");
+        *text = buf_view(out);
+    }
+    return 0;
+}
+
+/* ---- tables ---- */
+
+static const struct {
+    uint32_t first, last;
+} young[] = {{0x110000, 0x110000}};
+
+static bool too_young(uint32_t cp)
+{
+    for (size_t i = 0; i < sizeof young / sizeof young[0]; i++) {
+        if (cp >= young[i].first && cp <= young[i].last)
+            return true;
+    }
+    return false;
+}
