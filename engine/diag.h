@@ -35,9 +35,13 @@ struct diags *diags_new(void);
 void diags_free(struct diags *d);
 /* Source text for showing lines; copied. */
 int diags_add_source(struct diags *d, const char *file, struct str text);
+/* `file` is read because of the `extends:` at `from`: every problem in it shows that too. */
+int diags_set_parent(struct diags *d, const char *file, struct place from);
+/* The file name is copied. The same text about the same place is kept once; after 1000 the rest is only counted. */
 void diag_add(struct diags *d, enum diag_level level, struct place at, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void diag_via(struct diags *d, struct place at, const char *fmt, ...) __attribute__((format(printf, 3, 4))); /* for the last one */
+size_t diags_reports(const struct diags *d); /* calls of diag_add with DIAG_ERROR, repeated ones included */
 size_t diags_errors(const struct diags *d);
 size_t diags_count(const struct diags *d);
 const struct diag *diags_at(const struct diags *d, size_t i); /* sorted by place */

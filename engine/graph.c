@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * graph_load puts the stages together: spec (files), expand (variants, sweep, parameters, edges), selection (--only),
+ * the public nodes, infer. Instances come topologically sorted, so nodes are numbered as they come.
+ */
+#include "engine/graph.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/infer.h"
+#include "engine/op_private.h"
+
+struct graph_index {
+    struct names ids;
+};
+
+/* ---- selection ---- */
+
+static void unknown_only(const struct expansion *x, const char *want, const char *file, struct diags *d)
+{
+    const char *names[512];
+    size_t n = 0;
+    for (size_t i = 0; i < x->n && n < 512; i++)
+        if (!strchr(x->v[i].id, '@') == !strchr(want, '@'))
+            names[n++] = x->v[i].id;
+    char hint[300] = "";
+    const char *near = nearest_name(want, names, n);
+    if (near)
+        snprintf(hint, sizeof hint, "did you mean \"%.200s\"?", near);
+    diag_add(d, DIAG_ERROR, (struct place){.file = file}, hint, "there is no node \"%.100s\"", want);
+}
+
+/* Marks in keep[] what --only names; without --only everything that is wanted. */
+static void select_named(const struct expansion *x, const struct graph_options *o, const char *file, struct diags *d, bool *keep)
+{
+    for (size_t i = 0; i < x->n && !o->n_only; i++)
+        keep[i] = x->v[i].wanted;
+    for (size_t k = 0; k < o->n_only; k++) {
+        size_t exact = names_get(&x->ids, str_of(o->only[k]));
+        bool found = exact != NAMES_NONE;
+        if (found)
+            keep[exact] = true;
+        for (size_t i = 0; i < x->n; i++)
+            if (x->v[i].wanted && str_is(x->v[i].node->name, o->only[k]))
+                keep[i] = found = true;
+        if (!found)
+            unknown_only(x, o->only[k], file, d);
+    }
+    for (size_t i = x->n; i-- > 0;) /* users come after their inputs */
+        for (size_t k = 0; keep[i] && k < x->v[i].n_edges; k++)
+            keep[x->v[i].edges[k].from] = true;
+}
+
+/* ---- nodes ---- */
+
+static int fill_node(struct graph *g, struct node *n, const struct inst *in, const size_t *number, const char *dir)
+{
+    const struct own *o = in->own;
+    *n = (struct node){.id = in->id, .base = in->node->name.p, .variant = in->variant, .point = in->point, .doc = o->doc, .op = o->op->op,
+                       .at = in->node->at, .values = o->values, .n_edges = in->n_edges, .n_out = o->op->n_outputs, .bad = in->bad};
+    n->edges = arena_array(g->arena, in->n_edges + 1, sizeof *n->edges);
+    n->out = arena_array(g->arena, n->n_out + 1, sizeof *n->out);
+    if (!n->edges || !n->out)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < in->n_edges; i++) {
+        const struct inst_edge *x = &in->edges[i];
+        n->edges[i] = (struct edge){.port = x->port, .from = (int)number[x->from], .from_port = x->from_port, .at = x->ref->y->at};
+    }
+    n->args = (struct op_args){.op = n->op, .values = n->values, .spec_dir = dir};
+    return 0;
+}
+
+/* Numbers the kept instances and makes their nodes; *insts: the instance of each. An instance without an operator has no node: there
+ * is an error about it, and the graph will not be handed out. */
+static int fill_graph(struct graph *g, const struct expansion *x, const bool *keep, const char *dir, const struct inst ***insts)
+{
+    size_t *number = calloc(x->n + 1, sizeof *number), n = 0;
+    const struct inst **list = *insts = calloc(x->n + 1, sizeof *list);
+    int rc = number && list ? 0 : ERR_NOMEM;
+    for (size_t i = 0; i < x->n && rc == 0; i++)
+        if (keep[i] && x->v[i].own->op) {
+            list[n] = &x->v[i];
+            number[i] = n++;
+        }
+    g->nodes = rc ? NULL : arena_array(g->arena, n + 1, sizeof *g->nodes);
+    g->index = calloc(1, sizeof *g->index);
+    if (!g->nodes || !g->index)
+        rc = ERR_NOMEM;
+    for (; rc == 0 && g->n < n; g->n++) {
+        rc = fill_node(g, &g->nodes[g->n], list[g->n], number, dir);
+        if (rc == 0 && !names_put(&g->index->ids, str_of(g->nodes[g->n].id), g->n))
+            rc = ERR_NOMEM;
+    }
+    free(number);
+    return rc;
+}
+
+static int build(struct graph *g, const struct spec *spec, const struct graph_options *o, struct opset *ops, struct diags *d,
+                 struct err *e)
+{
+    struct held held = {0};
+    struct expansion x = {0};
+    const struct inst **insts = NULL;
+    bool *keep = NULL;
+    int rc = expand(spec, o, ops, g->arena, d, &held, &x, e);
+    if (rc == 0) {
+        keep = calloc(x.n + 1, sizeof *keep);
+        rc = keep ? 0 : err_nomem(e, x.n, "the selection");
+    }
+    if (rc == 0) {
+        select_named(&x, o, spec->file, d, keep);
+        if (fill_graph(g, &x, keep, spec->dir, &insts))
+            rc = err_nomem(e, x.n * sizeof *g->nodes, "the graph");
+    }
+    if (rc == 0 && !o->no_infer)
+        rc = infer_graph(g, insts, d, e);
+    if (rc == 0 && x.n == 0 && diags_errors(d) == 0)
+        diag_add(d, DIAG_ERROR, (struct place){.file = spec->file}, "nodes: {name: {op: ...}}", "the spec has no nodes");
+    free(keep);
+    free((void *)insts);
+    expansion_release(&x);
+    g->n_held = held.n;
+    g->held = held.v;
+    return rc;
+}
+
+/* Map defaults live in the opset; the graph keeps them by a reference of its own. */
+static int keep_fallbacks(struct graph *g, const struct opset *s)
+{
+    struct held h = {.n = g->n_held, .cap = g->n_held, .v = g->held};
+    int rc = 0;
+    for (size_t i = 0; i < s->n && rc == 0; i++)
+        for (size_t k = 0; s->v[i].fallback && k < s->v[i].n_params && rc == 0; k++)
+            if (s->v[i].op->params[k].type == PARAM_MAP && s->v[i].fallback[k].set)
+                rc = held_add(&h, js_ref(s->v[i].fallback[k].map));
+    g->n_held = h.n;
+    g->held = h.v;
+    return rc;
+}
+
+static int summary(const struct spec *spec, const char *path, const struct diags *d, struct err *e)
+{
+    size_t n = diags_errors(d);
+    return err_set(e, ERR_INPUT, "%s: %zu error%s", spec->file ? spec->file : path, n, n == 1 ? "" : "s");
+}
+
+int graph_load(const char *path, const struct graph_options *o, struct diags *d, struct graph **out, struct err *e)
+{
+    *out = NULL;
+    struct graph *g = calloc(1, sizeof *g);
+    struct opset ops = {0};
+    struct spec spec = {0};
+    int rc = ERR_NOMEM;
+    if (!g || !(g->arena = calloc(1, sizeof *g->arena))) {
+        err_nomem(e, sizeof *g, "a graph");
+        goto out;
+    }
+    rc = opset_init(&ops, o->ops, e);
+    if (rc == 0)
+        rc = spec_load(path, g->arena, d, &spec, e);
+    if (rc == 0) {
+        g->name = spec.name;
+        g->file = spec.path;
+        rc = build(g, &spec, o, &ops, d, e);
+    }
+    if (rc == 0 && keep_fallbacks(g, &ops))
+        rc = err_nomem(e, 0, "defaults");
+    if ((rc == 0 || rc == ERR_INPUT) && diags_errors(d))
+        rc = summary(&spec, path, d, e);
+out:
+    opset_release(&ops);
+    if (rc == 0)
+        *out = g;
+    else
+        graph_free(g);
+    return rc;
+}
+
+void graph_free(struct graph *g)
+{
+    if (!g)
+        return;
+    for (size_t i = 0; i < g->n; i++)
+        for (size_t p = 0; g->nodes[i].out && p < g->nodes[i].n_out; p++)
+            js_free(g->nodes[i].out[p]);
+    for (size_t i = 0; i < g->n_held; i++)
+        js_free(g->held[i]);
+    free(g->held);
+    if (g->index)
+        names_release(&g->index->ids);
+    free(g->index);
+    if (g->arena)
+        arena_release(g->arena);
+    free(g->arena);
+    free(g);
+}
+
+int graph_find(const struct graph *g, const char *id)
+{
+    if (g->index) {
+        size_t i = names_get(&g->index->ids, str_of(id));
+        return i == NAMES_NONE ? -1 : (int)i;
+    }
+    for (size_t i = 0; i < g->n; i++)
+        if (strcmp(g->nodes[i].id, id) == 0)
+            return (int)i;
+    return -1;
+}
+
+int node_port(const struct node *n, const char *port)
+{
+    if (port)
+        return port_index(n->op->outputs, port);
+    return n->n_out ? 0 : -1;
+}
