@@ -15,6 +15,8 @@ static const double plain_after = 1.0, plain_every = 5.0; /* seconds, when there
 struct shown {
     bool running, waiting, started;
     double since, last_line, done, total, end;
+    double base, base_at; /* where the rate is counted from: work taken up again begins in the middle */
+    bool progressed;
     char unit[16];
 };
 
@@ -107,10 +109,10 @@ static void put_bar(struct buf *b, const struct ui *u, double share, size_t cell
 static void put_rate(struct buf *b, const struct shown *s, double now)
 {
     char x[TEXT_MAX];
-    double passed = now - s->since;
-    if (s->done <= 0 || passed < 0.5)
+    double passed = now - s->base_at, made = s->done - s->base;
+    if (made <= 0 || passed < 0.5)
         return;
-    double rate = s->done / passed;
+    double rate = made / passed;
     if (strcmp(s->unit, "bytes") == 0)
         buf_printf(b, "%s/s", text_bytes(x, rate));
     else
@@ -212,7 +214,7 @@ static void say_progress(struct ui *u, const struct sched_event *ev)
 static void start(struct ui *u, const struct sched_event *ev)
 {
     struct shown *s = &u->nodes[ev->node];
-    *s = (struct shown){.running = true, .started = true, .since = ev->now, .last_line = ev->now};
+    *s = (struct shown){.running = true, .started = true, .since = ev->now, .last_line = ev->now, .base_at = ev->now};
     char rest[128], x[TEXT_MAX];
     double about = u->plan->nodes[ev->node].seconds;
     if (about >= 1)
@@ -227,6 +229,11 @@ static void progress(struct ui *u, const struct sched_event *ev)
 {
     struct shown *s = &u->nodes[ev->node];
     s->waiting = false;
+    if (!s->progressed && ev->total > 0 && ev->done > 0.02 * ev->total) {
+        s->base = ev->done;
+        s->base_at = ev->now;
+    }
+    s->progressed = true;
     s->done = ev->done;
     s->total = ev->total;
     snprintf(s->unit, sizeof s->unit, "%s", ev->unit ? ev->unit : "");
@@ -281,6 +288,11 @@ static const char *const kind_names[] = {
     [EVENT_SKIPPED] = "skipped", [EVENT_WAITING] = "waiting",   [EVENT_TICK] = "tick",
 };
 
+static struct js *number(double v)
+{
+    return v == floor(v) && fabs(v) < 1e15 ? js_new_int((int64_t)v) : js_new_num(v);
+}
+
 static void write_event(struct ui *u, const struct sched_event *ev)
 {
     struct js *j = js_object();
@@ -290,8 +302,8 @@ static void write_event(struct ui *u, const struct sched_event *ev)
     js_set(j, "node", js_new_cstr(u->plan->graph->nodes[ev->node].id));
     js_set(j, "op", js_new_cstr(u->plan->graph->nodes[ev->node].op->name));
     if (ev->kind == EVENT_PROGRESS) {
-        js_set(j, "done", js_new_num(ev->done));
-        js_set(j, "total", js_new_num(ev->total));
+        js_set(j, "done", number(ev->done));
+        js_set(j, "total", number(ev->total));
         js_set(j, "unit", js_new_cstr(ev->unit ? ev->unit : ""));
     }
     if (ev->text)
