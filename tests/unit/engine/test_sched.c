@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * sched: what runs, what does not run again, and what happens when things go wrong, on toy operators. */
+ * sched: what runs, what does not run again, and what happens when things go wrong, on toy operators.
+ */
 #include "toy.h"
 
-/* x = "left", y = "right"; j = x-y; k = the first 3 bytes of j; z = k+"tail". */
+#include <signal.h>
+
+/* x, y: text; j = x-y; k = the first 3 bytes of j; z = k+x. */
 static void diamond(struct toy *t, const char *left, const char *right)
 {
     toy_text_node(t, "x", left);
@@ -31,29 +34,409 @@ static int run_diamond(struct store *s, const char *left, const char *right, str
     return n;
 }
 
+struct fixture {
+    char *dir;
+    struct store *s;
+    struct buf out;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    f->dir = toy_dir();
+    f->s = toy_store(f->dir);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    store_close(f->s);
+    toy_rmdir(f->dir);
+    buf_release(&f->out);
+    free(f);
+    return 0;
+}
+
 static void test_twice(void **state)
 {
-    (void)state;
-    char *dir = toy_dir();
-    struct store *s = toy_store(dir);
-    struct buf out = {0};
-    assert_int_equal(run_diamond(s, "left", "right", &out), 5);
-    assert_string_equal(out.p, "lef+left");
-    assert_int_equal(run_diamond(s, "left", "right", &out), 0);
-    assert_string_equal(out.p, "lef+left");
-    /* y changes: j runs, k runs and gives the same bytes, z does not run */
-    assert_int_equal(run_diamond(s, "left", "wrong", &out), 3);
-    assert_int_equal(run_diamond(s, "left", "right", &out), 0);
-    /* x changes: all but y */
-    assert_int_equal(run_diamond(s, "loft", "right", &out), 4);
-    assert_string_equal(out.p, "lof+loft");
-    store_close(s);
-    buf_release(&out);
-    toy_rmdir(dir);
+    struct fixture *f = *state;
+    assert_int_equal(run_diamond(f->s, "left", "right", &f->out), 5);
+    assert_string_equal(f->out.p, "lef+left");
+    assert_int_equal(run_diamond(f->s, "left", "right", &f->out), 0);
+    assert_string_equal(f->out.p, "lef+left");
+}
+
+static void test_early_cutoff(void **state)
+{
+    struct fixture *f = *state;
+    run_diamond(f->s, "left", "right", NULL);
+    /* y, j and k run; k gives the same bytes, so z does not */
+    assert_int_equal(run_diamond(f->s, "left", "wrong", &f->out), 3);
+    assert_int_equal(run_diamond(f->s, "left", "right", &f->out), 0);
+    /* all but y */
+    assert_int_equal(run_diamond(f->s, "loft", "right", &f->out), 4);
+    assert_string_equal(f->out.p, "lof+loft");
+}
+
+static void test_swapped_inputs(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 2; i++) {
+        struct toy t = {0};
+        toy_text_node(&t, "x", "1");
+        toy_text_node(&t, "y", "2");
+        toy_str(&t, toy_add(&t, "j", &toy_join), "glue", "-");
+        toy_edge(&t, "j", "a", i ? "y" : "x");
+        toy_edge(&t, "j", "b", i ? "x" : "y");
+        assert_int_equal(toy_run(&t, f->s, &f->out), i ? 1 : 3);
+        assert_string_equal(f->out.p, i ? "2-1" : "1-2");
+        toy_free(&t);
+    }
+}
+
+static void test_variadic_order_counts(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 2; i++) {
+        struct toy t = {0};
+        toy_text_node(&t, "x", "1");
+        toy_text_node(&t, "y", "2");
+        toy_text_node(&t, "w", "3");
+        toy_str(&t, toy_add(&t, "j", &toy_join), "glue", "-");
+        toy_edge(&t, "j", "a", "w");
+        toy_edge(&t, "j", "more", i ? "y" : "x");
+        toy_edge(&t, "j", "more", i ? "x" : "y");
+        assert_int_equal(toy_run(&t, f->s, &f->out), i ? 1 : 4);
+        assert_string_equal(f->out.p, i ? "3-2-1" : "3-1-2");
+        toy_free(&t);
+    }
+}
+
+static void test_renamed_and_reordered(void **state)
+{
+    struct fixture *f = *state;
+    run_diamond(f->s, "left", "right", NULL);
+    struct toy t = {0};
+    toy_text_node(&t, "second", "right");
+    toy_text_node(&t, "unrelated", "right");
+    toy_text_node(&t, "first", "left");
+    toy_str(&t, toy_add(&t, "both", &toy_join), "glue", "-");
+    toy_edge(&t, "both", "a", "first");
+    toy_edge(&t, "both", "b", "second");
+    assert_int_equal(toy_run(&t, f->s, &f->out), 0);
+    assert_string_equal(f->out.p, "left-right");
+    toy_free(&t);
+}
+
+static void test_same_key_once(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    for (int i = 0; i < 20; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "n%d", i);
+        toy_num(toy_text_node(&t, id, i % 2 ? "odd" : "even"), "sleep", 0.05);
+    }
+    toy_str(&t, toy_add(&t, "j", &toy_join), "glue", "-");
+    toy_edge(&t, "j", "a", "n18");
+    toy_edge(&t, "j", "b", "n19");
+    assert_int_equal(toy_run(&t, f->s, &f->out), 3);
+    assert_string_equal(f->out.p, "even-odd");
+    toy_free(&t);
+}
+
+/* The blob that holds `text`. */
+static char *blob_of(struct store *s, const char *text)
+{
+    struct digest d;
+    struct err e;
+    char *path = NULL;
+    sha_bytes(text, strlen(text), &d);
+    assert_int_equal(store_blob_path(s, &d, &path, &e), 0);
+    assert_true(fs_exists(path));
+    return path;
+}
+
+static void test_damage_heals(void **state)
+{
+    struct fixture *f = *state;
+    run_diamond(f->s, "left", "right", NULL);
+    char *path = blob_of(f->s, "left-right");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(run_diamond(f->s, "left", "right", &f->out), 1);
+    assert_string_equal(f->out.p, "lef+left");
+    /* same size, other bytes */
+    struct err e;
+    assert_int_equal(fs_write_atomic(path, "left/right", 10, &e), 0);
+    assert_int_equal(run_diamond(f->s, "left", "right", &f->out), 1);
+    struct buf b = {0};
+    assert_int_equal(fs_read(path, 100, &b, &e), 0);
+    assert_string_equal(b.p, "left-right");
+    buf_release(&b);
+    /* shorter */
+    assert_int_equal(fs_write_atomic(path, "left", 4, &e), 0);
+    assert_int_equal(run_diamond(f->s, "left", "right", &f->out), 1);
+    /* the same bytes with another time are as good */
+    assert_int_equal(fs_write_atomic(path, "left-right", 10, &e), 0);
+    assert_int_equal(run_diamond(f->s, "left", "right", &f->out), 0);
+    free(path);
+}
+
+static struct sched_result run_failing(struct fixture *f, bool keep_going, struct err *e, int *rc)
+{
+    struct toy t = {0};
+    struct sched_result res;
+    struct sched_options o = {.cpus = 1, .jobs = 1, .mem = 1 << 30, .keep_going = keep_going};
+    toy_str(&t, toy_text_node(&t, "bad", "b"), "fail", "the reason");
+    toy_text_node(&t, "good", "g");
+    toy_str(&t, toy_add(&t, "hangs", &toy_join), "glue", "-");
+    toy_str(&t, toy_add(&t, "free", &toy_join), "glue", "-");
+    toy_edge(&t, "hangs", "a", "good");
+    toy_edge(&t, "hangs", "b", "bad");
+    toy_edge(&t, "free", "a", "good");
+    *rc = toy_run_with(&t, f->s, &o, &res, NULL, e);
+    toy_free(&t);
+    return res;
+}
+
+static void test_failure(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    int rc;
+    struct sched_result res = run_failing(f, false, &e, &rc);
+    assert_int_equal(rc, ERR_INPUT);
+    assert_string_equal(e.msg, "node bad (text): the reason");
+    assert_int_equal(res.failed, 1);
+    assert_int_equal(res.skipped, 3);
+    assert_false(res.cancelled);
+    res = run_failing(f, true, &e, &rc);
+    assert_int_equal(rc, ERR_INPUT);
+    assert_int_equal(res.failed, 1);
+    assert_int_equal(res.skipped, 1);
+    assert_int_equal(res.ran, 2);
+    /* what succeeded stays */
+    res = run_failing(f, true, &e, &rc);
+    assert_int_equal(res.ran, 0);
+    assert_int_equal(res.uptodate, 2);
+}
+
+struct watch {
+    int ticks, starts, dones, warnings, progress, waiting;
+    bool interrupt;
+    double interrupted_at;
+};
+
+static void watch_event(void *u, const struct sched_event *ev)
+{
+    struct watch *w = u;
+    w->ticks += ev->kind == EVENT_TICK;
+    w->starts += ev->kind == EVENT_START;
+    w->dones += ev->kind == EVENT_DONE;
+    w->warnings += ev->kind == EVENT_WARNING && strcmp(ev->text, "a warning") == 0;
+    w->progress += ev->kind == EVENT_PROGRESS;
+    w->waiting += ev->kind == EVENT_WAITING;
+    if (ev->kind == EVENT_TICK && w->interrupt && w->ticks == 2) {
+        w->interrupted_at = ev->now;
+        kill(getpid(), SIGINT);
+    }
+}
+
+static void test_events(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct watch w = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 2, .mem = 1 << 30, .event = watch_event, .u = &w};
+    toy_num(toy_text_node(&t, "x", "warn"), "sleep", 0.35);
+    assert_int_equal(toy_run_with(&t, f->s, &o, NULL, NULL, &e), 1);
+    assert_int_equal(w.starts, 1);
+    assert_int_equal(w.dones, 1);
+    assert_int_equal(w.warnings, 1);
+    assert_true(w.ticks >= 2 && w.progress >= 2);
+    toy_free(&t);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void test_interrupt(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct watch w = {.interrupt = true};
+    struct err e;
+    struct sched_result res;
+    struct sched_options o = {.cpus = 2, .mem = 1 << 30, .event = watch_event, .u = &w};
+    for (int i = 0; i < 8; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "n%d", i);
+        toy_num(toy_text_node(&t, id, id), "sleep", 30);
+    }
+    double began = seconds();
+    assert_int_equal(toy_run_with(&t, f->s, &o, &res, NULL, &e), ERR_CANCELLED);
+    assert_true(seconds() - began < 1.5);
+    assert_true(res.cancelled);
+    assert_int_equal(res.skipped, 8);
+    toy_free(&t);
+}
+
+static int run_memory(struct fixture *f, uint64_t need, const char *salt, struct err *e)
+{
+    struct toy t = {0};
+    struct sched_options o = {.cpus = 4, .mem = (uint64_t)1 << 30};
+    for (int i = 0; i < 4; i++) {
+        char id[16], text[32];
+        snprintf(id, sizeof id, "n%d", i);
+        snprintf(text, sizeof text, "%s%d", salt, i);
+        struct node *n = toy_text_node(&t, id, text);
+        toy_num(n, "sleep", 0.2);
+        toy_int(n, "memory", (int64_t)need);
+        toy_int(n, "threads", 1);
+    }
+    atomic_store(&toy_most, 0);
+    int rc = toy_run_with(&t, f->s, &o, NULL, NULL, e);
+    toy_free(&t);
+    return rc < 0 ? rc : atomic_load(&toy_most);
+}
+
+static void test_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    assert_int_equal(run_memory(f, (uint64_t)600 << 20, "a", &e), 1);
+    assert_int_equal(run_memory(f, (uint64_t)400 << 20, "b", &e), 2);
+    assert_int_equal(run_memory(f, (uint64_t)10 << 20, "c", &e), 4);
+    assert_int_equal(run_memory(f, (uint64_t)3 << 30, "d", &e), ERR_NOMEM);
+    assert_non_null(strstr(e.msg, "needs 3.0 GiB of memory, the budget is 1.0 GiB; give more with --mem"));
+}
+
+static void test_jobs(void **state)
+{
+    struct fixture *f = *state;
+    for (int jobs = 1; jobs <= 2; jobs++) {
+        struct toy t = {0};
+        struct err e;
+        struct sched_options o = {.cpus = 8, .jobs = jobs, .mem = (uint64_t)1 << 30};
+        for (int i = 0; i < 6; i++) {
+            char id[16];
+            snprintf(id, sizeof id, "n%d-%d", jobs, i);
+            toy_num(toy_text_node(&t, id, id), "sleep", 0.05);
+        }
+        atomic_store(&toy_most, 0);
+        assert_int_equal(toy_run_with(&t, f->s, &o, NULL, NULL, &e), 6);
+        assert_int_equal(atomic_load(&toy_most), jobs);
+        toy_free(&t);
+    }
+}
+
+static void test_source_changes(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    char *path = fs_join(f->dir, "data.txt");
+    assert_int_equal(fs_write_atomic(path, "one", 3, &e), 0);
+    for (int i = 0; i < 3; i++) {
+        struct toy t = {0};
+        toy_str(&t, toy_add(&t, "file", &toy_file), "path", path);
+        if (i == 2)
+            assert_int_equal(fs_write_atomic(path, "two", 3, &e), 0);
+        assert_int_equal(toy_run(&t, f->s, &f->out), i == 1 ? 0 : 1);
+        assert_string_equal(f->out.p, i == 2 ? "two" : "one");
+        toy_free(&t);
+    }
+    /* a file written while the node runs: not stored */
+    struct toy t = {0};
+    struct sched_options o = {.cpus = 1, .mem = 1 << 30};
+    struct sched_result res;
+    struct node *n = toy_add(&t, "file", &toy_file);
+    toy_str(&t, n, "path", path);
+    toy_value(n, "edit")->b = true;
+    assert_int_equal(fs_write_atomic(path, "three", 5, &e), 0);
+    assert_int_equal(toy_run_with(&t, f->s, &o, &res, NULL, &e), ERR_INPUT);
+    assert_non_null(strstr(e.msg, "changed while the node ran"));
+    toy_free(&t);
+    /* and missing */
+    unlink(path);
+    toy_str(&t, toy_add(&t, "file", &toy_file), "path", path);
+    assert_int_equal(toy_run_with(&t, f->s, &o, &res, NULL, &e), ERR_INPUT);
+    assert_non_null(strstr(e.msg, "data.txt: no such file"));
+    toy_free(&t);
+    free(path);
+}
+
+static void test_forced(void **state)
+{
+    struct fixture *f = *state;
+    run_diamond(f->s, "left", "right", NULL);
+    struct toy t = {0};
+    struct err e;
+    struct plan *p = NULL;
+    struct sched_options o = {.cpus = 2, .mem = 1 << 30};
+    struct sched_result res;
+    diamond(&t, "left", "right");
+    toy_finish(&t);
+    const char *force[] = {"j"};
+    assert_int_equal(plan_make(&t.g, f->s, true, force, 1, NULL, &p, &e), 0);
+    assert_int_equal(sched_run(p, &o, &res, &e), 0);
+    assert_int_equal(res.ran, 1);
+    assert_int_equal(res.uptodate, 4);
+    plan_free(p);
+    toy_free(&t);
+}
+
+static void thousand(struct toy *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char id[24];
+        snprintf(id, sizeof id, "n%zu", i);
+        toy_text_node(t, id, id);
+    }
+}
+
+static void test_thousand(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    thousand(&t, 1000);
+    double a = seconds();
+    assert_int_equal(toy_run(&t, f->s, NULL), 1000);
+    double b = seconds();
+    assert_int_equal(toy_run(&t, f->s, NULL), 0);
+    double c = seconds();
+    struct plan *p = toy_plan(&t, f->s);
+    double d = seconds();
+    assert_int_equal(p->n_uptodate, 1000);
+    plan_free(p);
+    print_message("1000 trivial nodes: first run %.2f s, second %.3f s, plan alone %.1f ms\n", b - a, c - b, (d - c) * 1e3);
+    toy_free(&t);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_twice)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_early_cutoff, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_swapped_inputs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_variadic_order_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_renamed_and_reordered, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_same_key_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damage_heals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_jobs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_source_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_thousand, setup, teardown),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
