@@ -11,7 +11,8 @@
 #include "tools/pkgraph/term.h"
 
 struct change {
-    char *field, *old, *now;
+    char *field;
+    struct js *old, *now; /* NULL: the key has no such field */
 };
 
 struct changes {
@@ -19,25 +20,14 @@ struct changes {
     struct change *v;
 };
 
-static char *value_text(const struct js *j)
-{
-    struct buf b = {0};
-    if (!j)
-        buf_puts(&b, "(none)");
-    else
-        js_write(&b, j);
-    return buf_steal(&b);
-}
-
 static void add(struct changes *c, const char *field, const struct js *old, const struct js *now)
 {
     struct change *p = realloc(c->v, (c->n + 1) * sizeof *p);
     if (!p)
         return;
     c->v = p;
-    p[c->n] = (struct change){strdup(field), value_text(old), value_text(now)};
-    if (p[c->n].field && p[c->n].old && p[c->n].now)
-        c->n++;
+    p[c->n] = (struct change){strdup(field), js_ref(old), js_ref(now)};
+    c->n += p[c->n].field != NULL;
 }
 
 static void compare(struct changes *c, const char *field, const struct js *old, const struct js *now);
@@ -70,8 +60,8 @@ static void changes_release(struct changes *c)
 {
     for (size_t i = 0; i < c->n; i++) {
         free(c->v[i].field);
-        free(c->v[i].old);
-        free(c->v[i].now);
+        js_free(c->v[i].old);
+        js_free(c->v[i].now);
     }
     free(c->v);
 }
@@ -99,6 +89,19 @@ static struct js *last_other(struct session *s, size_t i, bool *any, int64_t *at
     return old;
 }
 
+static void value_cell(struct table *t, const struct js *j)
+{
+    struct buf b = {0}, cut = {0};
+    if (j)
+        js_write(&b, j);
+    else
+        buf_puts(&b, "(none)");
+    text_line(&cut, buf_view(&b), 60);
+    table_cell(t, "%s", cut.failed || !cut.n ? "" : cut.p);
+    buf_release(&b);
+    buf_release(&cut);
+}
+
 static void print_changes(const struct changes *c)
 {
     struct table t = {.cols = 3};
@@ -107,8 +110,8 @@ static void print_changes(const struct changes *c)
     table_cell(&t, "now");
     for (size_t i = 0; i < c->n; i++) {
         table_cell(&t, "%s", c->v[i].field);
-        table_cell(&t, "%.70s", c->v[i].old);
-        table_cell(&t, "%.70s", c->v[i].now);
+        value_cell(&t, c->v[i].old);
+        value_cell(&t, c->v[i].now);
     }
     table_print(&t, true, stdout);
     table_release(&t);
@@ -120,8 +123,8 @@ static struct js *changes_json(const struct changes *c)
     for (size_t i = 0; i < c->n; i++) {
         struct js *j = js_object();
         js_set(j, "field", js_new_cstr(c->v[i].field));
-        js_set(j, "then", js_new_cstr(c->v[i].old));
-        js_set(j, "now", js_new_cstr(c->v[i].now));
+        js_set(j, "then", c->v[i].old ? js_ref(c->v[i].old) : js_new_null());
+        js_set(j, "now", c->v[i].now ? js_ref(c->v[i].now) : js_new_null());
         js_push(a, j);
     }
     return a;

@@ -8,6 +8,7 @@
 #include "tools/pkgraph/export_dir.h"
 #include "tools/pkgraph/export_hf.h"
 #include "tools/pkgraph/export_peft.h"
+#include "tools/pkgraph/export_verify.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
 
@@ -43,8 +44,8 @@ static int fill(struct export_dir *d, struct session *s, const struct args *args
         return err_set(e, ERR_INPUT, "nothing was written");
     if (as && strcmp(as, "peft") == 0)
         return export_peft(d, s->store, a, (int)rank, args_get(args, "base"), e);
-    if (rank || args_has(args, "base"))
-        return err_set(e, ERR_INPUT, "--rank and --base belong to --as peft");
+    if (rank || args_has(args, "base") || args_has(args, "verify"))
+        return err_set(e, ERR_INPUT, "--rank, --base and --verify belong to --as peft");
     if (as && strcmp(as, "hf") == 0 && !model)
         return err_set(e, ERR_INPUT, "--as hf is for models; this is of type %s", a->type);
     int rc = model ? export_hf(d, s->store, a, e) : 0;
@@ -57,7 +58,7 @@ static void print_files(const struct export_dir *d)
         printf("%s/%s%s\n", d->path, d->files[i].name, d->files[i].same ? " (was there)" : "");
 }
 
-static int export_to(struct session *s, const struct args *a, const struct artifact *artifact)
+static int export_to(struct session *s, const struct args *a, size_t node, const struct artifact *artifact)
 {
     struct err e = {0};
     struct export_dir d = {0};
@@ -71,6 +72,8 @@ static int export_to(struct session *s, const struct args *a, const struct artif
     else
         print_files(&d);
     export_release(&d);
+    if (!rc && args_has(a, "verify"))
+        return export_verify(s, a, node, artifact, a->pos[2]);
     return !rc ? STATUS_DONE : rc == ERR_INPUT || rc == ERR_UNSUPPORTED ? STATUS_USAGE : STATUS_FAILED;
 }
 
@@ -86,7 +89,7 @@ static int run_export(const struct args *a)
     if (status == STATUS_DONE)
         status = session_artifact(&s, a, node, port, &artifact);
     if (status == STATUS_DONE)
-        status = export_to(&s, a, artifact);
+        status = export_to(&s, a, node, artifact);
     session_close(&s);
     return status;
 }
@@ -96,6 +99,7 @@ static const struct option_def options[] = {
      .choices = "peft|hf"},
     {.name = "rank", .arg = "N", .help = "with --as peft: truncate to this rank, and print each module's relative error"},
     {.name = "base", .arg = "NAME", .help = "with --as peft: base_model_name_or_path of adapter_config.json"},
+    {.name = "verify", .help = "with --as peft: read it again and print the largest difference of logits on the base model"},
     {.name = "force", .help = "replace files that are there with another content"},
     OPTIONS_SPEC,
     OPTIONS_HELP,
@@ -109,7 +113,7 @@ const struct command cmd_export = {
     .about = "Without --as: the files of the artifact under their names; for a model, a Hugging Face folder with model.json.\n"
              "Files appear under their names only when all are written; foreign files are not replaced without --force.",
     .example = "pkgraph export specs/quickstart.yaml teacher teacher-hf --as hf\n"
-               "pkgraph export specs/quickstart.yaml svd svd-adapter --as peft\n"
+               "pkgraph export specs/quickstart.yaml svd svd-adapter --as peft --verify\n"
                "pkgraph export specs/quickstart.yaml svd.log logs",
     .options = options,
     .min_pos = 3,

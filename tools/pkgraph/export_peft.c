@@ -22,7 +22,7 @@ static int file_of(struct resolver *r, const struct artifact *a, const char *nam
     return 0;
 }
 
-static int read_adapter(struct resolver *r, const struct artifact *a, const struct model_config *c, struct lora **out, struct err *e)
+int adapter_read(struct resolver *r, const struct artifact *a, const struct model_config *c, struct lora **out, struct err *e)
 {
     const char *weights, *config, *compensation;
     int rc = file_of(r, a, "adapter_model.safetensors", &weights, e);
@@ -68,7 +68,7 @@ int export_peft(struct export_dir *d, struct store *s, const struct artifact *ad
         return err_set(e, ERR_INPUT, "--as peft is for adapters; this is of type %s", adapter->type);
     int rc = model_config_parse(js_get(adapter->desc, "student"), "the adapter's student", &c, e);
     if (!rc)
-        rc = read_adapter(&r, adapter, &c, &l, e);
+        rc = adapter_read(&r, adapter, &c, &l, e);
     if (!rc && !(errors = calloc(l->n + 1, sizeof *errors)))
         rc = err_nomem(e, l->n * sizeof *errors, "errors");
     if (!rc)

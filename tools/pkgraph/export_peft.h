@@ -6,11 +6,16 @@
 #ifndef PKG_TOOLS_EXPORT_PEFT_H
 #define PKG_TOOLS_EXPORT_PEFT_H
 
+#include "runtime/model/lora.h"
 #include "runtime/store/store.h"
 #include "tools/pkgraph/export_dir.h"
 
 /* rank 0: nothing is lost. With a rank the relative error of each module is printed. base: what stands in the file as the
  * base model's name; NULL: null. */
 int export_peft(struct export_dir *d, struct store *s, const struct artifact *adapter, int rank, const char *base, struct err *e);
+
+/* The adapter of an artifact, with its compensation. lora_free. */
+struct resolver;
+int adapter_read(struct resolver *r, const struct artifact *a, const struct model_config *c, struct lora **out, struct err *e);
 
 #endif
