@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The sensitivity sink: on a random tiny model S must be the sum over sequences of |W * G_s|, with G_s from a pass over that
+ * sequence alone (tied and untied, one batch and several, lm_head in chunks and in blocks of the vocabulary, stored bf16);
+ * and against PyTorch's scores of the golden cases.
+ */
+#include "sum_sink.h"
+#include "tiny.h"
+
+#include <unistd.h>
+
+#include "runtime/exec/par.h"
+#include "runtime/model/scores.h"
+
+static const char *const cases[] = {"mha", "gqa", "rope3", "odd", "qwen"};
+
+static char *scores_path(void)
+{
+    char dir[] = "/tmp/pkgraph-scores-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    return fs_join(dir, "scores.safetensors");
+}
+
+static void drop_path(char *path)
+{
+    struct err e;
+    char *dir = fs_dirname(path);
+    OK(fs_remove_tree(dir, &e), e);
+    free(dir);
+    free(path);
+}
+
+struct run {
+    size_t head_bytes;
+    int batches; /* the sequences are divided among so many */
+    enum dtype dtype, compute;
+    double *layers, modules[MOD_COUNT], loss[64];
+};
+
+/* Sequences [a, b) of a batch as one of their own. */
+static struct batch part(const struct batch *w, int a, int b, int32_t *cu, int32_t *tcu, int32_t *pos)
+{
+    for (int i = a; i <= b; i++) {
+        cu[i - a] = w->cu[i] - w->cu[a];
+        tcu[i - a] = w->target_cu[i] - w->target_cu[a];
+    }
+    for (int k = w->target_cu[a]; k < w->target_cu[b]; k++)
+        pos[k - w->target_cu[a]] = w->target_pos[k] - w->cu[a];
+    return (struct batch){.n_seqs = b - a, .cu = cu, .ids = w->ids + w->cu[a], .n_targets = w->target_cu[b] - w->target_cu[a], .target_cu = tcu,
+                          .target_pos = pos, .target_id = w->target_id + w->target_cu[a]};
+}
+
+static void score(const struct model *m, const struct batch *b, struct run *r, const char *path)
+{
+    struct err e;
+    struct weights *w;
+    struct scores *s;
+    struct scores_options o = {.model = m, .dtype = r->dtype, .path = path, .batches = r->batches};
+    for (int i = 0; i < MOD_COUNT; i++)
+        o.wanted[i] = true;
+    int32_t *p = malloc(((size_t)b->n_targets + 2 * (size_t)b->n_seqs + 4) * sizeof *p);
+    r->layers = calloc((size_t)model_config(m)->num_hidden_layers, sizeof *r->layers);
+    OK(weights_new(m, r->compute, WEIGHTS_STREAMED, &w, &e), e);
+    OK(scores_new(&o, &s, &e), e);
+    struct grad_sink sink = scores_sink(s);
+    struct pass_options po = {.weights = w, .recompute = true, .head_bytes = r->head_bytes};
+    for (int k = 0; k < r->batches; k++) {
+        int from = b->n_seqs * k / r->batches, to = b->n_seqs * (k + 1) / r->batches;
+        struct batch q = part(b, from, to, p, p + b->n_seqs + 2, p + 2 * b->n_seqs + 4);
+        double total;
+        OK(scores_batch(s, &q, &e), e);
+        OK(pass_backward(&po, &q, &sink, r->loss + from, &total, &e), e);
+    }
+    OK(scores_end(s, r->layers, r->modules, &e), e);
+    scores_free(s);
+    weights_free(w);
+    free(p);
+}
+
+/* S += |W * G| of one sequence alone */
+static void add_sequence(const struct model *m, const struct batch *b, int seq, float **sum)
+{
+    struct err e;
+    struct weights *w;
+    struct sum_sink s;
+    struct grad_sink sink;
+    double total;
+    int32_t cu[2], tcu[2], pos[256];
+    struct batch q = part(b, seq, seq + 1, cu, tcu, pos);
+    OK(weights_new(m, DT_F32, WEIGHTS_STREAMED, &w, &e), e);
+    sum_init(&s, model_config(m), &sink);
+    struct pass_options po = {.weights = w};
+    OK(pass_backward(&po, &q, &sink, NULL, &total, &e), e);
+    for (size_t i = 0; i < model_tensor_count(m); i++) {
+        const struct tensor *t = model_tensor_at(m, i);
+        int layer;
+        enum module mod;
+        bool bias;
+        size_t n;
+        if (param_parse(t->name, &layer, &mod, &bias) != 0)
+            continue;
+        const float *g = *sum_slot(&s, layer, mod, bias, &n);
+        float *x = malloc(n * sizeof *x);
+        dtype_to_f32(x, t->data, t->dtype, n);
+        if (!sum[i])
+            sum[i] = calloc(n, sizeof(float));
+        for (size_t j = 0; j < n; j++)
+            sum[i][j] += fabsf(x[j] * g[j]);
+        free(x);
+    }
+    sum_release(&s);
+    weights_free(w);
+}
+
+static void tiny(bool tied, enum dtype stored, struct run *r, double tolerance)
+{
+    struct err e;
+    struct opened o;
+    struct tiny_batch b;
+    struct st_file *f;
+    char *path = scores_path();
+    double layer_sum = 0, module_sum = 0, all = 0;
+    tiny_open(&o, tied, stored);
+    tiny_fill(&b, model_config(o.m)->vocab_size);
+    size_t n = model_tensor_count(o.m);
+    float **want = calloc(n, sizeof *want);
+    for (int s = 0; s < b.b.n_seqs; s++)
+        add_sequence(o.m, &b.b, s, want);
+    score(o.m, &b.b, r, path);
+    OK(st_open(path, &f, &e), e);
+    assert_int_equal(st_count(f), n);
+    for (size_t i = 0; i < n; i++) {
+        const struct tensor *t = st_find(f, model_tensor_at(o.m, i)->name);
+        assert_non_null(t);
+        assert_int_equal(t->dtype, r->dtype);
+        float *got = malloc(t->n * sizeof *got);
+        dtype_to_f32(got, t->data, t->dtype, t->n);
+        double d = distance(got, want[i], t->n);
+        if (!(d <= tolerance))
+            fail_msg("%s: %g", t->name, d);
+        for (size_t j = 0; j < t->n; j++)
+            all += (double)want[i][j];
+        free(got);
+        free(want[i]);
+    }
+    for (int l = 0; l < 3; l++)
+        layer_sum += r->layers[l];
+    for (int i = 0; i < MOD_COUNT; i++)
+        module_sum += r->modules[i];
+    assert_true(fabs(module_sum - all) <= 10 * tolerance * all && layer_sum < module_sum && layer_sum > 0.1 * all);
+    st_close(f);
+    free(r->layers);
+    free(want);
+    close_dir(&o);
+    drop_path(path);
+}
+
+static void against_alone(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        tiny(tied, DT_F32, &(struct run){.batches = 1}, 1e-5);
+        tiny(tied, DT_BF16, &(struct run){.batches = 1}, 1e-5);
+        tiny(tied, DT_F32, &(struct run){.batches = 2}, 1e-5);
+        tiny(tied, DT_F32, &(struct run){.batches = 3}, 1e-5);
+        tiny(tied, DT_F32, &(struct run){.batches = 1, .head_bytes = 37 * 4 * 6}, 1e-5); /* chunks of sequences */
+        tiny(tied, DT_F32, &(struct run){.batches = 2, .head_bytes = 37 * 4 * 2}, 1e-5); /* blocks of the vocabulary */
+        tiny(tied, DT_F32, &(struct run){.batches = 1, .dtype = DT_BF16}, 4e-3);
+        tiny(tied, DT_F32, &(struct run){.batches = 1, .compute = DT_BF16}, 5e-2);
+    }
+}
+
+static void same_bytes(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct tiny_batch b;
+    struct err e;
+    struct buf one = {0}, more = {0};
+    tiny_open(&o, true, DT_F32);
+    tiny_fill(&b, model_config(o.m)->vocab_size);
+    for (int k = 0; k < 2; k++) {
+        struct run r = {.batches = 1};
+        char *path = scores_path();
+        par_set_threads(k ? 4 : 1);
+        score(o.m, &b.b, &r, path);
+        OK(fs_read(path, 1 << 24, k ? &more : &one, &e), e);
+        free(r.layers);
+        drop_path(path);
+    }
+    par_set_threads(0);
+    assert_int_equal(one.n, more.n);
+    assert_memory_equal(one.p, more.p, one.n);
+    buf_release(&one);
+    buf_release(&more);
+    close_dir(&o);
+}
+
+static void subset(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct err e;
+    struct scores *s;
+    struct st_file *f;
+    double layers[3], modules[MOD_COUNT];
+    tiny_open(&o, true, DT_F32);
+    char *path = scores_path();
+    struct scores_options so = {.model = o.m, .path = path, .batches = 1};
+    so.wanted[MOD_HEAD] = true; /* tied: there is no such parameter */
+    assert_int_equal(scores_new(&so, &s, &e), ERR_INPUT);
+    assert_null(s);
+    so.wanted[MOD_Q] = true;
+    OK(scores_new(&so, &s, &e), e);
+    OK(scores_end(s, layers, modules, &e), e); /* no gradient came: zeros */
+    scores_free(s);
+    OK(st_open(path, &f, &e), e);
+    assert_int_equal(st_count(f), 6); /* weight and bias of three layers */
+    assert_true(modules[MOD_Q] == 0);
+    st_close(f);
+    close_dir(&o);
+    drop_path(path);
+}
+
+/* ---- golden cases ---- */
+
+static struct js *read_json(const char *dir, const char *name)
+{
+    struct err e;
+    char *path = fs_join(dir, name);
+    struct js *j = js_read(path, &e);
+    if (!j)
+        fail_msg("%s", e.msg);
+    free(path);
+    return j;
+}
+
+struct seeds {
+    struct batch b;
+    int32_t cu[17], tcu[17], *ids, *pos, *tid;
+};
+
+static void read_seeds(struct seeds *s, const char *dir)
+{
+    struct js *j = read_json(dir, "tokens.json");
+    const struct js *rows = js_get(j, "seeds");
+    int n = 0, t = 0, k = 0;
+    *s = (struct seeds){.ids = malloc(1 << 20), .pos = malloc(1 << 20), .tid = malloc(1 << 20)};
+    for (size_t i = 0; i < js_len(rows); i++) {
+        const struct js *ids = js_get(js_at(rows, i), "ids");
+        int len = (int)js_len(ids), first = (int)js_int(js_get(js_at(rows, i), "n_prompt"), 0);
+        if (!js_int(js_get(js_at(rows, i), "n_target"), 0))
+            continue;
+        for (int q = 0; q < len; q++) {
+            s->ids[t + q] = (int32_t)js_int(js_at(ids, (size_t)q), -1);
+            if (q >= first && q > 0) {
+                s->pos[k] = t + q - 1;
+                s->tid[k++] = s->ids[t + q];
+            }
+        }
+        t += len;
+        s->cu[++n] = t;
+        s->tcu[n] = k;
+    }
+    s->b = (struct batch){.n_seqs = n, .cu = s->cu, .ids = s->ids, .n_targets = k, .target_cu = s->tcu, .target_pos = s->pos, .target_id = s->tid};
+    js_free(j);
+}
+
+static void near(double a, double b, const char *what)
+{
+    if (!(fabs(a - b) <= 1e-4 * fabs(b)))
+        fail_msg("%s: %.9g, not %.9g", what, a, b);
+}
+
+static void golden_case(const char *name, int batches)
+{
+    char dir[600], model[700];
+    struct err e;
+    struct opened o;
+    struct seeds seeds;
+    struct st_file *got, *want;
+    struct run r = {.batches = batches};
+    snprintf(dir, sizeof dir, "%s/oracle/golden/%s", TEST_SHARED, name);
+    struct js *k = read_json(dir, "case.json"), *j = read_json(dir, "scores/scores.json");
+    snprintf(model, sizeof model, "%s/oracle/golden/models/%s", TEST_SHARED, js_cstr(js_get(k, "teacher")));
+    open_dir(&o, model);
+    read_seeds(&seeds, dir);
+    char *path = scores_path();
+    score(o.m, &seeds.b, &r, path);
+    OK(st_open(path, &got, &e), e);
+    snprintf(model, sizeof model, "%s/scores/scores.safetensors", dir);
+    OK(st_open(model, &want, &e), e);
+    assert_int_equal(st_count(got), st_count(want));
+    for (size_t i = 0; i < st_count(want); i++) {
+        const struct tensor *w = st_at(want, i), *g = st_find(got, w->name);
+        assert_non_null(g);
+        double d = distance(g->data, w->data, w->n);
+        if (!(d <= 1e-4))
+            fail_msg("%s: %s: %g", name, w->name, d);
+    }
+    for (size_t i = 0; i < js_len(js_get(j, "layers")); i++)
+        near(r.layers[i], js_num(js_at(js_get(j, "layers"), i), 0), "layer");
+    for (int m = 0; m < MOD_COUNT; m++)
+        if (js_get(js_get(j, "modules"), module_name((enum module)m)))
+            near(r.modules[m], js_num(js_get(js_get(j, "modules"), module_name((enum module)m)), 0), module_name((enum module)m));
+    for (int s = 0; s < seeds.b.n_seqs; s++)
+        near(r.loss[s] / (seeds.tcu[s + 1] - seeds.tcu[s]), js_num(js_at(js_get(j, "loss"), (size_t)s), 0), "loss");
+    st_close(got);
+    st_close(want);
+    js_free(j);
+    js_free(k);
+    free(seeds.ids);
+    free(seeds.pos);
+    free(seeds.tid);
+    free(r.layers);
+    close_dir(&o);
+    drop_path(path);
+}
+
+static void golden(void **state)
+{
+    (void)state;
+    if (!fs_is_dir(TEST_SHARED "/oracle/golden/mha")) {
+        print_message("SKIPPED: no golden vectors at %s/oracle/golden; set PKG_SHARED\n", TEST_SHARED);
+        skip();
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        golden_case(cases[i], 1);
+    golden_case("gqa", 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(against_alone), cmocka_unit_test(same_bytes), cmocka_unit_test(subset), cmocka_unit_test(golden)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
