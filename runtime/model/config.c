@@ -208,7 +208,7 @@ char *param_name(char out[PARAM_NAME_MAX], int layer, enum module m, bool bias)
     return out;
 }
 
-int param_parse(const char *name, int *layer, enum module *m, bool *bias)
+int param_name_parse(const char *name, int *layer, enum module *m, bool *bias)
 {
     static const char prefix[] = "model.layers.";
     *layer = -1;

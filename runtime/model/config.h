@@ -47,7 +47,7 @@ char *module_path(char out[PARAM_NAME_MAX], int layer, enum module m);
 /* with ".weight" or ".bias" */
 char *param_name(char out[PARAM_NAME_MAX], int layer, enum module m, bool bias);
 /* The reverse: 0, or -1 when the name is not a parameter of these architectures. layer = -1 outside a layer. */
-int param_parse(const char *name, int *layer, enum module *m, bool *bias);
+int param_name_parse(const char *name, int *layer, enum module *m, bool *bias);
 /* Shape of the weight matrix: out rows, in columns; vectors have in = 1; embeddings and head (V, d). */
 void module_shape(const struct model_config *c, enum module m, size_t *out, size_t *in);
 bool module_has_bias(const struct model_config *c, enum module m);

@@ -42,7 +42,7 @@ static int parse_name(const char *name, int *layer, enum module *m, char *which)
         char param[PARAM_NAME_MAX];
         bool bias;
         snprintf(param, sizeof param, "%.*s.weight", (int)(n - skip - k), name + skip);
-        if (param_parse(param, layer, m, &bias) != 0)
+        if (param_name_parse(param, layer, m, &bias) != 0)
             return -1;
         *which = i % 2 ? 'B' : 'A';
         bool embed = *m == MOD_EMBED;

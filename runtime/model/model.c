@@ -388,7 +388,7 @@ static struct js *list_tensors(struct st_file **files, char **names, size_t n_fi
             int layer;
             enum module m;
             bool bias;
-            if (param_parse(t->name, &layer, &m, &bias) < 0 || layer >= c->num_hidden_layers)
+            if (param_name_parse(t->name, &layer, &m, &bias) < 0 || layer >= c->num_hidden_layers)
                 continue;
             if (m == MOD_HEAD && c->tie_word_embeddings)
                 continue;

@@ -221,7 +221,7 @@ int merge_edit(void *u, const char *name, size_t row0, size_t rows, size_t cols,
     enum module m;
     bool bias;
     (void)cols;
-    if (param_parse(name, &layer, &m, &bias) || bias)
+    if (param_name_parse(name, &layer, &m, &bias) || bias)
         return 0;
     const struct lora_pair *p = lora_find(u, layer, m);
     return p ? lora_add_delta(p, row0, rows, x, e) : 0;

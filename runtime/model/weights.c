@@ -344,7 +344,7 @@ float *weights_param(struct weights *w, const char *name, size_t *n)
     enum module m;
     bool bias;
     *n = 0;
-    if (w->kind != WEIGHTS_TRAINABLE || param_parse(name, &layer, &m, &bias) != 0 || layer >= w->c->num_hidden_layers)
+    if (w->kind != WEIGHTS_TRAINABLE || param_name_parse(name, &layer, &m, &bias) != 0 || layer >= w->c->num_hidden_layers)
         return NULL;
     if (m == MOD_HEAD && w->c->tie_word_embeddings)
         m = MOD_EMBED;

@@ -79,15 +79,15 @@ static void names_go_both_ways(void **state)
             enum module back;
             bool bias;
             param_name(name, outside ? -1 : 17, (enum module)m, b);
-            assert_int_equal(param_parse(name, &layer, &back, &bias), 0);
+            assert_int_equal(param_name_parse(name, &layer, &back, &bias), 0);
             assert_true(layer == (outside ? -1 : 17) && (int)back == m && bias == b);
         }
     int layer;
     enum module m;
     bool bias;
-    assert_int_equal(param_parse("model.layers.3.self_attn.rotary_emb.inv_freq", &layer, &m, &bias), -1);
-    assert_int_equal(param_parse("model.layers.x.mlp.up_proj.weight", &layer, &m, &bias), -1);
-    assert_int_equal(param_parse("model.layers.1.lm_head.weight", &layer, &m, &bias), -1);
+    assert_int_equal(param_name_parse("model.layers.3.self_attn.rotary_emb.inv_freq", &layer, &m, &bias), -1);
+    assert_int_equal(param_name_parse("model.layers.x.mlp.up_proj.weight", &layer, &m, &bias), -1);
+    assert_int_equal(param_name_parse("model.layers.1.lm_head.weight", &layer, &m, &bias), -1);
 }
 
 static int resolve_in(void *u, const char *name, const char **path, struct err *e)

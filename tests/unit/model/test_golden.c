@@ -181,7 +181,7 @@ static void check_grads(const struct golden *g, bool recompute)
         enum module m;
         bool bias;
         size_t n;
-        assert_int_equal(param_parse(t->name, &layer, &m, &bias), 0);
+        assert_int_equal(param_name_parse(t->name, &layer, &m, &bias), 0);
         float *got = *sum_slot(&s, layer, m, bias, &n);
         assert_int_equal(n, t->n);
         double far = distance(got, t->data, n);

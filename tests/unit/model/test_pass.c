@@ -265,7 +265,7 @@ static void finite_differences(void **state)
             enum module m;
             bool bias;
             size_t n, n2;
-            assert_int_equal(param_parse(name, &layer, &m, &bias), 0);
+            assert_int_equal(param_name_parse(name, &layer, &m, &bias), 0);
             float *x = weights_param(f.w, name, &n), *g = *sum_slot(&s, layer, m, bias, &n2);
             assert_int_equal(n, n2);
             if (m != MOD_K || !bias) /* softmax does not see a bias of k without rotation, and hardly with it */

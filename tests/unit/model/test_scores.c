@@ -97,7 +97,7 @@ static void add_sequence(const struct model *m, const struct batch *b, int seq, 
         enum module mod;
         bool bias;
         size_t n;
-        if (param_parse(t->name, &layer, &mod, &bias) != 0)
+        if (param_name_parse(t->name, &layer, &mod, &bias) != 0)
             continue;
         const float *g = *sum_slot(&s, layer, mod, bias, &n);
         float *x = malloc(n * sizeof *x);
