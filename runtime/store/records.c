@@ -277,14 +277,15 @@ int store_put_record(struct store *s, const struct record *r, struct err *e)
     int rc = record_body(r, &body, e);
     if (rc == 0) {
         pthread_mutex_lock(&s->mutex);
-        rc = db_begin(s->db, true, true, e);
+        bool alone = !db_in_transaction(s->db);
+        rc = alone ? db_begin(s->db, true, true, e) : 0;
         if (rc == 0)
             rc = put_row(s->db, r, buf_view(&body), e);
         if (rc == 0)
             rc = put_expanded(s->db, &r->key, r->expanded, e);
-        if (rc == 0)
+        if (rc == 0 && alone)
             rc = db_commit(s->db, e);
-        else
+        else if (rc != 0 && alone)
             db_rollback(s->db);
         pthread_mutex_unlock(&s->mutex);
     }

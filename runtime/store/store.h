@@ -27,7 +27,8 @@ const char *store_dir(const struct store *s);
 /* What opening had to repair (a damaged index set aside), for the user; NULL: nothing. */
 const char *store_warning(const struct store *s);
 /* Many small calls as one transaction of the index (planning, the rows of a run). write: others wait until it is finished.
- * For one thread, while no other uses this store; store_put_record must not be called inside. */
+ * For one thread, while no other uses this store; a record put inside is
+ * durable only some time after store_finish. */
 int store_begin(struct store *s, bool write, struct err *e);
 int store_finish(struct store *s, struct err *e);
 
