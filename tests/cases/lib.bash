@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # For the scripts beside it: a scratch folder, checks that say what they saw, and a tiny pipeline. Sourced, not run.
 : "${PKGRAPH:?the program}" "${PKG_SOURCE:?the source tree}"
+[ -x "$PKGRAPH" ] || { echo "no program at $PKGRAPH"; exit 1; }
 set -u
 work=$(mktemp -d "${TMPDIR:-/tmp}/pkgraph-test-XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT

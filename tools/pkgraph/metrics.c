@@ -126,8 +126,8 @@ static void put_metrics(struct sheet *s, const struct node *n, size_t node, cons
         const char *name = js_iter_key(it);
         char column[160], text[METRIC_MAX];
         bool plain = plain_metric(name);
-        if (task && strcmp(task, name) != 0)
-            snprintf(column, sizeof column, "%s %s%s", task, name, plain ? "" : " %");
+        if (task && !plain && strncmp(name, task, strlen(task)) != 0) /* gsm8k exact_match, but loss, exact_match */
+            snprintf(column, sizeof column, "%s %s %%", task, name);
         else
             snprintf(column, sizeof column, "%s%s", name, plain ? "" : " %");
         if (js_kind(js_iter_value(it)) != JS_INT && js_kind(js_iter_value(it)) != JS_REAL)
