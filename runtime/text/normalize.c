@@ -159,6 +159,20 @@ static int unicode_form(struct buf *out, struct str s, enum norm_kind kind, stru
     return map_text(out, (struct str){s.p + from, s.n - from}, (utf8proc_option_t)options[kind], e);
 }
 
+/* The lower case of capitals younger than utf8proc's tables (Unicode 16 and 17). */
+static uint32_t lower(uint32_t cp)
+{
+    static const struct {
+        uint32_t first, last, lower;
+    } newer[] = {{0x1c89, 0x1c89, 0x1c8a}, {0xa7cb, 0xa7cb, 0x264},  {0xa7cc, 0xa7cc, 0xa7cd},    {0xa7ce, 0xa7ce, 0xa7cf},   {0xa7d2, 0xa7d2, 0xa7d3},
+                 {0xa7d4, 0xa7d4, 0xa7d5}, {0xa7da, 0xa7da, 0xa7db}, {0xa7dc, 0xa7dc, 0x19b}, {0x10d50, 0x10d65, 0x10d70}, {0x16ea0, 0x16eb8, 0x16ebb}};
+    for (size_t i = 0; cp >= newer[0].first && i < sizeof newer / sizeof newer[0]; i++) {
+        if (cp >= newer[i].first && cp <= newer[i].last)
+            return newer[i].lower + (cp - newer[i].first);
+    }
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+}
+
 static void lowercase(struct buf *out, struct str s)
 {
     uint32_t cp;
@@ -167,7 +181,7 @@ static void lowercase(struct buf *out, struct str s)
         if (cp == 0x130) /* the only one with two characters: i and a dot above */
             buf_puts(out, "i\xcc\x87");
         else
-            buf_put(out, text, utf8_put((uint32_t)utf8proc_tolower((utf8proc_int32_t)cp), text));
+            buf_put(out, text, utf8_put(lower(cp), text));
     }
 }
 
@@ -258,13 +272,27 @@ int normalize(const struct normalizers *l, struct str *text, struct buf work[2],
 
 static const struct {
     uint32_t first, last;
-} young[] = {{0x110000, 0x110000}};
+} young[] = {
+    {0x7fd, 0x7fd}, {0x898, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xd3b, 0xd3c}, {0xeba, 0xeba},
+    {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa}, {0x32ff, 0x32ff}, {0xa7f2, 0xa7f4}, {0xa82c, 0xa82c},
+    {0xab69, 0xab69}, {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}, {0x10d24, 0x10d27},
+    {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070},
+    {0x1133b, 0x1133b}, {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x11930, 0x11930}, {0x11935, 0x11935},
+    {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34},
+    {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97},
+    {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136},
+    {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
+};
 
 static bool too_young(uint32_t cp)
 {
-    for (size_t i = 0; i < sizeof young / sizeof young[0]; i++) {
-        if (cp >= young[i].first && cp <= young[i].last)
-            return true;
+    size_t low = 0, high = sizeof young / sizeof young[0];
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (cp > young[mid].last)
+            low = mid + 1;
+        else
+            high = mid;
     }
-    return false;
+    return low < sizeof young / sizeof young[0] && cp >= young[low].first;
 }
