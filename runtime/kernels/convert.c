@@ -124,6 +124,11 @@ VECTOR static void add(float *restrict y, const float *restrict x, size_t n)
         y[i] += x[i];
 }
 
+void convert_add_row(float *y, const float *x, size_t n)
+{
+    add(y, x, n);
+}
+
 static void add_slab(void *u, size_t i, size_t n)
 {
     const struct job *j = u;

@@ -92,9 +92,25 @@ struct job {
 struct gemm_packed {
     size_t n, k, blocks, full_bytes, bytes; /* block j at j * full_bytes */
     enum dtype x_type;                      /* of the products' left side */
-    struct lib_layout *full, *tail;         /* PACK_COLS columns; the rest (either may be NULL) */
+    const struct lib_layout *full, *tail;         /* PACK_COLS columns; the rest (either may be NULL) */
     char *data;
 };
+
+/* Into scratch without gaps, the only form in which the library's kernels for packed weights write, then to C. */
+static int packed_tile(const struct lib_shape *s, const struct lib_layout *l, const void *a, const void *b, float *c, struct err *e)
+{
+    struct lib_shape d = *s;
+    d.ldc = s->n;
+    d.accumulate = false;
+    float *t = scratch_get(SCRATCH_TILE, s->m * s->n * sizeof *t, e);
+    int rc = t ? serial(&d, l, a, b, t, e) : e->code;
+    for (size_t r = 0; r < s->m && !rc; r++)
+        if (s->accumulate)
+            convert_add_row(c + r * s->ldc, t + r * s->n, s->n);
+        else
+            memcpy(c + r * s->ldc, t + r * s->n, s->n * sizeof *t);
+    return rc;
+}
 
 /* Tiles of one column band follow each other, so that its part of B is still in cache. */
 static void run_tile(void *u, size_t i)
@@ -113,7 +129,8 @@ static void run_tile(void *u, size_t i)
         b = j->b + (s.form == GEMM_NT ? c0 * s.ldb : c0) * j->es;
     }
     struct err e = {0};
-    if (serial(&s, l, a, b, j->c + r0 * s.ldc + c0, &e))
+    float *c = j->c + r0 * s.ldc + c0;
+    if (l ? packed_tile(&s, l, a, b, c, &e) : serial(&s, NULL, a, b, c, &e))
         first_err_put(&j->err, &e);
 }
 
@@ -191,9 +208,9 @@ int gemm_pack(const void *w, size_t n, size_t k, enum dtype t, struct gemm_packe
     p->n = n, p->k = k, p->x_type = t;
     size_t full = k ? n / PACK_COLS : 0, tail = k ? n % PACK_COLS : 0;
     p->blocks = full + (tail > 0);
-    if (full && (rc = lib_layout_new(PACK_COLS, k, stored, &p->full, e)))
+    if (full && (rc = lib_layout_get(PACK_COLS, k, stored, &p->full, e)))
         goto out;
-    if (tail && (rc = lib_layout_new(tail, k, stored, &p->tail, e)))
+    if (tail && (rc = lib_layout_get(tail, k, stored, &p->tail, e)))
         goto out;
     p->full_bytes = full ? (lib_layout_bytes(p->full) + 63) & ~(size_t)63 : 0;
     p->bytes = full * p->full_bytes + (tail ? lib_layout_bytes(p->tail) : 0);
@@ -216,8 +233,6 @@ void gemm_packed_free(struct gemm_packed *w)
 {
     if (!w)
         return;
-    lib_layout_free(w->full);
-    lib_layout_free(w->tail);
     if (w->data)
         big_free(w->data, w->bytes);
     free(w);
@@ -233,7 +248,18 @@ int gemm_nt_packed(size_t m, const void *x, size_t ldx, const struct gemm_packed
 {
     if (!m || !w->n || !w->k)
         return gemm_serial(GEMM_NT, m, w->n, w->k, w->x_type, x, ldx, NULL, 0, accumulate, y, ldy, e);
-    struct job j = {.s = {GEMM_NT, m, w->n, w->k, ldx, 0, ldy, w->x_type, accumulate}, .a = x, .c = y, .w = w};
+    struct job j = {.s = {GEMM_NT, m, w->n, w->k, w->k, 0, ldy, w->x_type, accumulate}, .a = x, .c = y, .w = w};
+    size_t row = w->k * dtype_size(w->x_type);
+    char *dense = NULL;
+    if (m > 1 && ldx != w->k) { /* rare: those kernels want x without gaps as well */
+        if (!(dense = malloc(m * row)))
+            return err_nomem(e, m * row, "a copy of the activations");
+        for (size_t r = 0; r < m; r++)
+            memcpy(dense + r * row, (const char *)x + r * ldx * dtype_size(w->x_type), row);
+        j.a = dense;
+    }
     j.cols = PACK_COLS;
-    return run_job(&j, e);
+    int rc = run_job(&j, e);
+    free(dense);
+    return rc;
 }

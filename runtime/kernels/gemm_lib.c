@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/kernels/scratch.h"
 
@@ -36,6 +37,7 @@ struct lib_layout {
     enum dtype t;
     dnnl_memory_desc_t md;
     bool made;
+    struct lib_layout *next;
 };
 
 struct entry {
@@ -47,6 +49,7 @@ struct entry {
     dnnl_primitive_desc_t pd;
     dnnl_primitive_t prim;
     size_t scratch;
+    bool slow; /* the library has only its plain loops for it */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -247,6 +250,13 @@ static void entry_free(struct entry *x)
     free(x);
 }
 
+static bool is_plain_loops(dnnl_primitive_desc_t pd)
+{
+    const char *impl = NULL;
+    dnnl_status_t rc = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &impl);
+    return rc == dnnl_success && impl && strncmp(impl, "ref", 3) == 0;
+}
+
 static struct entry *entry_new(const struct lib_shape *s, const struct lib_layout *l, struct err *e)
 {
     struct entry *x = calloc(1, sizeof *x);
@@ -264,6 +274,7 @@ static struct entry *entry_new(const struct lib_shape *s, const struct lib_layou
         entry_free(x);
         return NULL;
     }
+    x->slow = l && is_plain_loops(x->pd);
     md_view pad = dnnl_primitive_desc_query_md(x->pd, dnnl_query_scratchpad_md, 0);
     x->scratch = pad ? dnnl_memory_desc_get_size(pad) : 0;
     return x;
@@ -391,57 +402,112 @@ static bool fits_blas(const struct lib_shape *s)
     return s->t == DT_F32 && s->m * s->n * s->k <= BLAS_FLOPS / 2 && s->lda < max && s->ldb < max && s->ldc < max;
 }
 
+/* Rows of the products that a layout must serve well; any number of rows is a sum of these. */
+static const size_t probes[] = {512, 64, 16, 4, 2, 1};
+enum { PROBES = sizeof probes / sizeof *probes };
+
+static int run_one(const struct lib_shape *s, const struct lib_layout *l, const void *a, const void *b, float *c, struct err *e)
+{
+    struct entry *x = entry_get(s, l, e);
+    if (!x)
+        return e->code;
+    int rc = x->slow ? 1 : entry_run(x, a, b, c, e);
+    entry_put(x);
+    return rc;
+}
+
+/* The library has no fast kernel for this number of rows in this layout: numbers that it was asked about instead. */
+static int run_pieces(const struct lib_shape *s, const struct lib_layout *l, const char *a, const void *b, float *c, struct err *e)
+{
+    struct lib_shape p = *s;
+    int rc = 0;
+    for (size_t r = 0, i = 0; r < s->m && !rc; r += p.m) {
+        while (probes[i] > s->m - r)
+            i++;
+        p.m = probes[i];
+        struct entry *x = entry_get(&p, l, e);
+        rc = x ? entry_run(x, a + r * s->lda * dtype_size(s->t), b, c + r * s->ldc, e) : e->code;
+        if (x)
+            entry_put(x);
+    }
+    return rc;
+}
+
 int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *a, const void *b, float *c, struct err *e)
 {
     pthread_once(&once, start);
     if (engine_rc != dnnl_success)
         return err_set(e, ERR_INTERNAL, "oneDNN cannot start on this machine (status %d)", (int)engine_rc);
     int before = one_thread_begin(), rc = 0;
-    if (!l && fits_blas(s)) {
+    if (!l && fits_blas(s))
         blas_gemm(s, a, b, c);
-    } else {
-        struct entry *x = entry_get(s, l, e);
-        rc = x ? entry_run(x, a, b, c, e) : e->code;
-        if (x)
-            entry_put(x);
-    }
+    else if ((rc = run_one(s, l, a, b, c, e)) == 1)
+        rc = run_pieces(s, l, a, b, c, e);
     one_thread_end(before);
     return rc;
 }
 
-/* The layout is asked for once, for a product of a few rows, and holds for every other number of rows. */
-int lib_layout_new(size_t n, size_t k, enum dtype t, struct lib_layout **out, struct err *e)
+/* Does every probe have a kernel better than the library's plain loops? */
+static bool serves_all(struct lib_layout *l)
 {
-    pthread_once(&once, start);
-    *out = NULL;
-    struct lib_shape s = {.form = GEMM_NT, .m = 32, .n = n, .k = k, .lda = k, .ldb = k, .ldc = n, .t = t};
-    struct lib_layout *l = calloc(1, sizeof *l);
-    if (!l)
-        return err_nomem(e, sizeof *l, "a packed weight");
-    dnnl_primitive_desc_t pd = NULL;
-    int before = one_thread_begin();
-    dnnl_status_t rc = engine_rc == dnnl_success ? shape_pd(&s, NULL, true, &pd) : engine_rc;
-    if (rc == dnnl_success) {
-        rc = md_copy(&l->md, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0));
-        l->made = rc == dnnl_success;
+    for (int i = 0; i < PROBES; i++) {
+        struct lib_shape s = {GEMM_NT, probes[i], l->n, l->k, l->k, l->k, l->n, l->t, false};
+        dnnl_primitive_desc_t pd = NULL;
+        if (shape_pd(&s, l, false, &pd) != dnnl_success)
+            return false;
+        bool plain = is_plain_loops(pd);
         dnnl_primitive_desc_destroy(pd);
+        if (plain)
+            return false;
     }
-    one_thread_end(before);
-    l->n = n, l->k = k, l->t = t;
-    if (rc != dnnl_success) {
-        lib_layout_free(l);
-        return refused(e, "a packed layout", &s, rc);
-    }
-    *out = l;
-    return 0;
+    return true;
 }
 
-void lib_layout_free(struct lib_layout *l)
+/* What the library prefers for some number of rows and runs well for all; else (k, n) row-major, which it always does. */
+static dnnl_status_t choose_layout(struct lib_layout *l)
 {
-    if (!l)
-        return;
-    md_free(&l->md, l->made);
-    free(l);
+    for (int i = 0; i < PROBES; i++) {
+        struct lib_shape s = {GEMM_NT, probes[i], l->n, l->k, l->k, l->k, l->n, l->t, false};
+        dnnl_primitive_desc_t pd = NULL;
+        if (shape_pd(&s, NULL, true, &pd) != dnnl_success)
+            continue;
+        l->made = md_copy(&l->md, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)) == dnnl_success;
+        dnnl_primitive_desc_destroy(pd);
+        if (l->made && serves_all(l))
+            return dnnl_success;
+        md_free(&l->md, l->made);
+        l->made = false;
+    }
+    return md_strides(&l->md, l->k, l->n, lib_type(l->t), l->n, 1);
+}
+
+int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **out, struct err *e)
+{
+    static pthread_mutex_t layouts_lock = PTHREAD_MUTEX_INITIALIZER;
+    static struct lib_layout *layouts;
+    pthread_once(&once, start);
+    dnnl_status_t rc = engine_rc;
+    pthread_mutex_lock(&layouts_lock);
+    struct lib_layout *l = layouts;
+    while (l && (l->n != n || l->k != k || l->t != t))
+        l = l->next;
+    if (!l && rc == dnnl_success && (l = calloc(1, sizeof *l))) {
+        l->n = n, l->k = k, l->t = t;
+        int before = one_thread_begin();
+        rc = choose_layout(l);
+        one_thread_end(before);
+        if (rc == dnnl_success) {
+            l->next = layouts;
+            layouts = l;
+        } else {
+            free(l);
+            l = NULL;
+        }
+    }
+    pthread_mutex_unlock(&layouts_lock);
+    struct lib_shape s = {.form = GEMM_NT, .m = 1, .n = n, .k = k, .t = t};
+    *out = l;
+    return l ? 0 : refused(e, "a packed layout", &s, rc == dnnl_success ? dnnl_out_of_memory : rc);
 }
 
 size_t lib_layout_bytes(const struct lib_layout *l)

@@ -10,7 +10,8 @@
 
 struct lib_layout; /* how a library wants a packed (n, k) weight laid out */
 
-/* Everything that a primitive depends on. With a layout, form is GEMM_NT and ldb is ignored. */
+/* Everything that a primitive depends on. With a layout: GEMM_NT, lda = k, ldc = n, no accumulation, ldb
+ * ignored. */
 struct lib_shape {
     enum gemm_form form;
     size_t m, n, k, lda, ldb, ldc;
@@ -21,8 +22,8 @@ struct lib_shape {
 /* m, n, k > 0. b is a packed buffer when `l` is not NULL. */
 int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *a, const void *b, float *c, struct err *e);
 
-int lib_layout_new(size_t n, size_t k, enum dtype t, struct lib_layout **out, struct err *e);
-void lib_layout_free(struct lib_layout *l);
+/* Layouts are made once a shape and live as long as the process. */
+int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **out, struct err *e);
 size_t lib_layout_bytes(const struct lib_layout *l);
 int lib_pack(const struct lib_layout *l, const void *w, void *packed, struct err *e); /* w (n, k) rows without gaps */
 

@@ -12,7 +12,7 @@
 
 #include "runtime/base/err.h"
 
-enum scratch_slot { SCRATCH_ITEM, SCRATCH_LIB, SCRATCH_CONVERT, SCRATCH_SLOTS };
+enum scratch_slot { SCRATCH_ITEM, SCRATCH_TILE, SCRATCH_LIB, SCRATCH_CONVERT, SCRATCH_SLOTS };
 
 /* 64-byte aligned, at least `bytes` (never NULL for 0); NULL only when memory is refused, with e filled. */
 void *scratch_get(enum scratch_slot slot, size_t bytes, struct err *e);
