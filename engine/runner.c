@@ -264,24 +264,28 @@ static double now_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void measure(struct runner_job *job, double wall, double cpu)
+struct start {
+    double wall, thread, process;
+};
+
+static void measure(struct runner_job *job, const struct start *begin)
 {
     uint64_t peak = atomic_load(&job->rss_peak), rss = budget_rss();
     if (rss > peak)
         peak = rss;
-    job->wall = now_seconds() - wall;
-    job->cpu = pool_cpu_seconds() - cpu;
-    if (job->cpu < 0) /* the team was made anew meanwhile */
-        job->cpu = 0;
+    double process = pool_process_seconds() - begin->process, thread = pool_thread_seconds() - begin->thread;
+    double team = thread * job->threads;
+    job->wall = now_seconds() - begin->wall;
+    job->cpu = !atomic_load(&job->shared) || team > process ? process : team;
     job->peak_memory = peak > job->rss_begin ? peak - job->rss_begin : 0;
 }
 
-static int save(struct op_run *r, struct runner_job *job, double wall, double cpu, struct err *e)
+static int save(struct op_run *r, struct runner_job *job, const struct start *begin, struct err *e)
 {
     struct record *rec = calloc(1, sizeof *rec);
     int rc = rec ? collect(r, rec, e) : err_nomem(e, sizeof *rec, "a record");
     if (rc == 0) {
-        measure(job, wall, cpu);
+        measure(job, begin);
         rec->key = job->planned->key;
         rec->expanded = js_ref(job->planned->expanded);
         rec->wall = job->wall;
@@ -317,7 +321,7 @@ int runner_run(struct runner_job *job, struct err *e)
     struct op_run r = {.job = job};
     struct err ignored;
     par_set_threads(job->threads);
-    double wall = now_seconds(), cpu = pool_cpu_seconds();
+    struct start begin = {now_seconds(), pool_thread_seconds(), pool_process_seconds()};
     job->rss_begin = budget_rss();
     r.facts = calloc(job->node->n_out + 1, sizeof *r.facts);
     int rc = r.facts ? store_tmp_dir(job->store, &r.tmp, e) : err_nomem(e, 0, "a run");
@@ -333,9 +337,9 @@ int runner_run(struct runner_job *job, struct err *e)
     if (rc == 0)
         rc = check_sources(job, e);
     if (rc == 0)
-        rc = save(&r, job, wall, cpu, e);
+        rc = save(&r, job, &begin, e);
     else
-        measure(job, wall, cpu);
+        measure(job, &begin);
     if (rc == 0)
         store_drop_checkpoint(job->store, &job->planned->key, &ignored); /* what is left is removed by gc */
     release(&r);

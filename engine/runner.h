@@ -4,7 +4,9 @@
  * the store, then writes the record. Runs on a pool thread; the scheduler holds the lock of the key. The run-time half of
  * engine/op.h (op_in_file and its like) is here.
  *
- * Measured: wall time; processor time of the pool thread and its OpenMP team; peak memory as the growth of the
+ * Measured: wall time. Processor time: of the whole process when no other node ran beside this one; else of the pool
+ * thread when its share is one thread, and of the pool thread times its share, at most that of the process, when it is
+ * more (an estimate, too high where the team idled). Peak memory: as the growth of the
  * process's own resident memory (mapped files left out) since the node began, sampled by the scheduler ten times a second
  * and here at the end. Of nodes that run side by side each is charged the growth of all.
  */
@@ -25,6 +27,7 @@ struct runner_job {
     const struct progress *progress;
     _Atomic uint64_t rss_peak;           /* the scheduler raises it */
     uint64_t rss_begin;
+    _Atomic bool shared;                 /* another node ran at the same time; set by the scheduler */
     /* results */
     double wall, cpu;
     uint64_t peak_memory;

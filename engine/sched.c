@@ -333,10 +333,19 @@ static void let_go(struct task *t)
 
 static void pump(struct sched *s);
 
+static void deactivate(struct task *t)
+{
+    struct sched *s = t->s;
+    for (size_t k = 0; k < s->n_active; k++)
+        if (s->active[k] == t)
+            s->active[k--] = s->active[--s->n_active];
+}
+
 static void work_done(void *u)
 {
     struct task *t = u;
     struct sched *s = t->s;
+    deactivate(t);
     deliver_news(t);
     let_go(t);
     if (t->rc == 0) {
@@ -393,10 +402,14 @@ void task_start(struct sched *s, struct task *t)
     t->job.threads = t->share;
     t->job.memory = t->mem;
     t->job.progress = &t->progress;
+    s->active[s->n_active++] = t;
+    for (size_t k = 0; s->n_active > 1 && k < s->n_active; k++) /* their processor times mix */
+        atomic_store(&s->active[k]->job.shared, true);
     struct sched_event ev = {.kind = EVENT_START, .node = t->i, .text = planned_of(t)->reason};
     emit(s, ev);
     int rc = pool_submit(s->pool, work, work_done, t, &e);
     if (rc != 0) {
+        deactivate(t);
         let_go(t);
         task_fail(s, t, rc, &e);
     }
@@ -448,12 +461,9 @@ static void retry_locked(struct sched *s)
 static void on_tick(void *u)
 {
     struct sched *s = u;
-    uint64_t rss = s->running ? budget_rss() : 0;
-    for (size_t i = 0, seen = 0; seen < s->running && i < s->n; i++) {
-        struct task *t = &s->tasks[i];
-        if (t->phase != TASK_RUNNING)
-            continue;
-        seen++;
+    uint64_t rss = s->n_active ? budget_rss() : 0;
+    for (size_t k = 0; k < s->n_active; k++) {
+        struct task *t = s->active[k];
         if (rss > atomic_load(&t->job.rss_peak))
             atomic_store(&t->job.rss_peak, rss);
         deliver_news(t);

@@ -12,8 +12,7 @@
 #include "engine/keymap.h"
 #include "engine/runner.h"
 #include "engine/sched.h"
-
-struct pool;
+#include "runtime/exec/pool.h"
 
 enum task_phase {
     TASK_WAIT,   /* for its inputs */
@@ -69,7 +68,9 @@ struct sched {
     size_t *woken, n_woken; /* tasks whose inputs are known or whose key is computed, not yet looked at */
     size_t *skip, n_skip;   /* work list of skip_from */
     int locked;           /* list of tasks that wait for other processes, -1: none */
-    size_t running;
+    size_t running;       /* admitted; those whose operator runs are in `active` */
+    struct task *active[POOL_MAX_THREADS];
+    size_t n_active;
     size_t lights;        /* running light tasks */
     int cpus_used;
     uint64_t mem_used;

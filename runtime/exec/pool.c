@@ -8,8 +8,6 @@
 #include <time.h>
 #include <uv.h>
 
-#include "runtime/exec/par.h"
-
 struct pool {
     uv_loop_t loop;
     uv_timer_t timer;
@@ -171,20 +169,19 @@ double pool_now(const struct pool *p)
     return (double)(uv_hrtime() - p->began) / 1e9;
 }
 
-static double thread_seconds(void)
+static double clock_seconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-double pool_cpu_seconds(void)
+double pool_thread_seconds(void)
 {
-    int n = par_threads();
-    double sum = 0;
-    if (n <= 1)
-        return thread_seconds();
-#pragma omp parallel num_threads(n) reduction(+ : sum)
-    sum += thread_seconds();
-    return sum;
+    return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
+}
+
+double pool_process_seconds(void)
+{
+    return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
 }

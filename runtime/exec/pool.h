@@ -31,7 +31,7 @@ void pool_stop(struct pool *p);
 void pool_wake(struct pool *p); /* from any thread, while pool_run runs */
 double pool_now(const struct pool *p); /* seconds since pool_new, monotonic; any thread */
 
-/* Processor time in seconds that this thread and its OpenMP team of par_threads() have used so far. */
-double pool_cpu_seconds(void);
+double pool_thread_seconds(void);  /* processor time of the calling thread */
+double pool_process_seconds(void); /* of all threads of the process */
 
 #endif
