@@ -68,7 +68,7 @@ static int check_ids(const struct samples *s, const struct samples_options *o, s
 /* Refuses, drops or keeps the rows that were cut at max_length. */
 static int settle_long(struct samples *s, const struct samples_options *o, struct err *e)
 {
-    uint32_t *cut = malloc((s->n + 1) * sizeof *cut);
+    uint32_t *cut = calloc(s->n + 1, sizeof *cut);
     struct buf names = {0};
     if (!cut)
         return err_nomem(e, s->n * sizeof *cut, "rows");
