@@ -145,6 +145,7 @@ static bool is_new(struct diags *d, struct place at, const char *text)
     return fresh;
 }
 
+__attribute__((format(printf, 1, 0), nonnull(1)))
 static char *format(const char *fmt, va_list ap)
 {
     va_list ap2;
