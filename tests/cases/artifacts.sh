@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # show, export, viz, runs on the tiny pipeline; files of artifacts; same bytes with one thread and with two.
-. "$PKG_SOURCE/tests/cases/lib.bash"
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 
 tiny_spec s.yaml
 pk viz s.yaml; is_status 0 "viz without a store"; says "digraph"; says_not "up to date"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Wrong checkpoints and data files: found before anything runs, with file and cause.
-. "$PKG_SOURCE/tests/cases/lib.bash"
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 
 cat >init.yaml <<'Y'
 pkgraph: 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Wrong specs: status 2, the place, the cause, the nearest right name; nothing runs and no store appears.
-. "$PKG_SOURCE/tests/cases/lib.bash"
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 
 # bad NAME TEXT...: `check` of s.yaml fails with every TEXT
 bad() {

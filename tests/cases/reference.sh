@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # docs/operators.md is what `pkgraph ops --format markdown` prints; the specs of the repository parse.
-. "$PKG_SOURCE/tests/cases/lib.bash"
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 "$PKGRAPH" ops --format markdown >operators.md || { status=$?; out=; errors=; fail "ops --format markdown"; }
 diff -u "$PKG_SOURCE/docs/operators.md" operators.md || {
     echo "docs/operators.md is not current: pkgraph ops --format markdown > docs/operators.md"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Usage errors, help, exit statuses of the command line; nothing runs.
-. "$PKG_SOURCE/tests/cases/lib.bash"
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 
 pk; is_status 2 "no command"; says "pkgraph COMMAND"
 pk --help; is_status 0 "--help"; says "Exit status"

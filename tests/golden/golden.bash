@@ -2,7 +2,7 @@
 # One golden case (tests/golden/CASE.sh names it): the whole method on a tiny pair of checkpoints, compared step by step with
 # what PyTorch, transformers and peft gave for the same weights. The vectors lie outside the repository, in
 # $PKG_SHARED/oracle/golden; without them the test is skipped, loudly. Sourced, not run.
-. "$PKG_SOURCE/tests/cases/lib.bash"
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 golden="${PKG_SHARED:-}/oracle/golden"
 if [ ! -d "$golden/$CASE" ] || ! command -v python3 >/dev/null; then
     echo "SKIPPED: no golden vectors at $golden/$CASE, or no python3 (set PKG_SHARED)"

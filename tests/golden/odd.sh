@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 CASE=odd
-. "$PKG_SOURCE/tests/golden/golden.bash"
+. "${PKG_SOURCE:?}/tests/golden/golden.bash"

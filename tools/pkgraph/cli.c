@@ -200,7 +200,7 @@ const char **args_all(const struct args *a, const char *option, size_t *n)
     *n = 0;
     const char **v = calloc(a->n_given + 1, sizeof *v);
     for (size_t i = 0; v && i < a->n_given; i++)
-        if (strcmp(a->given[i].def->name, option) == 0)
+        if (a->given[i].value && strcmp(a->given[i].def->name, option) == 0)
             v[(*n)++] = a->given[i].value;
     return v;
 }

@@ -66,7 +66,7 @@ void args_release(struct args *a);
 
 bool args_has(const struct args *a, const char *option);
 const char *args_get(const struct args *a, const char *option); /* the last value; NULL when absent */
-/* All values in order; free() the array. NULL and *n = 0 when there are none. */
+/* All values in order; a flag has none. free() the array; NULL when out of memory. */
 const char **args_all(const struct args *a, const char *option, size_t *n);
 /* A whole number in [low, high]: 0, or -1 with the complaint told. Leaves *out when the option is absent. */
 int args_int(const struct args *a, const char *option, long low, long high, long *out);
