@@ -285,7 +285,10 @@ static int loss_task(struct evaluation *v, struct err *e)
         metrics_add(&m, "loss", mean, t.error, false);
         metrics_add(&m, "row_loss", t.row_mean, t.row_error, false);
         metrics_add(&m, "perplexity", exp(mean), exp(mean) * t.error, false);
-        metrics_add(&m, "target_tokens", t.targets, NAN, true);
+        metrics_by(&m, "counts", "target_tokens", t.targets);
+        metrics_by(&m, "counts", "tokens", (double)d.samples.tokens);
+        metrics_by(&m, "counts", "rows_dropped", (double)d.samples.dropped);
+        metrics_by(&m, "counts", "rows_cut", (double)d.samples.cut);
         rc = save_metrics(v, &m, e);
         if (rc == 0)
             rc = write_losses(v, &d.samples, loss, e);

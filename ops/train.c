@@ -351,15 +351,15 @@ static int write_metrics(struct training *t, struct err *e)
     struct metrics m = metrics_new("train", "training", (int64_t)t->data.samples.n, 0);
     metrics_add(&m, "train_loss", r->mean_loss, NAN, false);
     metrics_add(&m, "final_train_loss", r->loss, NAN, false);
-    metrics_add(&m, "steps", (double)r->steps, NAN, true);
-    metrics_add(&m, "tokens", r->tokens, NAN, true);
-    metrics_add(&m, "target_tokens", r->targets, NAN, true);
-    metrics_add(&m, "rows_dropped", (double)t->data.samples.dropped, NAN, false);
-    metrics_add(&m, "rows_cut", (double)t->data.samples.cut, NAN, false);
+    metrics_by(&m, "counts", "steps", (double)r->steps);
+    metrics_by(&m, "counts", "tokens", r->tokens);
+    metrics_by(&m, "counts", "target_tokens", r->targets);
+    metrics_by(&m, "counts", "rows_dropped", (double)t->data.samples.dropped);
+    metrics_by(&m, "counts", "rows_cut", (double)t->data.samples.cut);
     if (r->n_evals) {
         metrics_add(&m, "eval_loss", t->job.s.load_best ? r->best_loss : r->evals[r->n_evals - 1].loss, NAN, false);
         metrics_add(&m, "best_eval_loss", r->best_loss, NAN, false);
-        metrics_add(&m, "best_step", (double)r->best_step, NAN, true);
+        metrics_by(&m, "counts", "best_step", (double)r->best_step);
     }
     for (size_t i = 0; i < r->n_evals; i++) {
         char key[32];
