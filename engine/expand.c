@@ -347,7 +347,7 @@ static void check_target(struct expander *x, struct place at, const char *node, 
     const struct ynode *op = ynode_get(found->y, "op");
     const struct op_entry *entry = op && op->kind == Y_SCALAR && !op->dollar ? opset_find(x->ops, op->text) : NULL;
     if (entry && names_get(&entry->params, str_of(param)) == NAMES_NONE)
-        own_unknown_param(x->d, at, entry->op, param, "");
+        own_unknown_param(x->d, at, entry->op, param);
 }
 
 static void check_targets(struct expander *x)

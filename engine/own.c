@@ -97,12 +97,12 @@ uint64_t own_mask(const struct own_context *c, const struct enode *n)
 
 /* ---- parameters ---- */
 
-void own_unknown_param(struct diags *d, struct place at, const struct op *op, const char *word, const char *where)
+void own_unknown_param(struct diags *d, struct place at, const struct op *op, const char *word)
 {
     const char *whose = NULL, *ours = foreign_param(op, word, &whose);
     char hint[300] = "";
     if (ours && whose) {
-        diag_add(d, DIAG_ERROR, at, NULL, "unknown parameter \"%.80s\" of %s%s (%s); here it is \"%s\"", word, op->name, where, whose, ours);
+        diag_add(d, DIAG_ERROR, at, NULL, "unknown parameter \"%.80s\" of %s (%s); here it is \"%s\"", word, op->name, whose, ours);
         return;
     }
     if (!ours)
@@ -113,7 +113,7 @@ void own_unknown_param(struct diags *d, struct place at, const struct op *op, co
         snprintf(hint, sizeof hint, "\"%s\" is an input: it belongs under inputs:", word);
     else
         snprintf(hint, sizeof hint, "`pkgraph ops %s` lists its parameters", op->name);
-    diag_add(d, DIAG_ERROR, at, hint, "unknown parameter \"%.80s\" of %s%s", word, op->name, where);
+    diag_add(d, DIAG_ERROR, at, hint, "unknown parameter \"%.80s\" of %s", word, op->name);
 }
 
 /* The folder from which a relative path at y starts. */
@@ -219,7 +219,7 @@ static int take_params(struct own_context *c, const struct enode *n, struct own 
         const struct ypair *p = &params->pairs[i];
         size_t k = names_get(&o->op->params, p->key);
         if (k == NAMES_NONE) {
-            own_unknown_param(c->d, p->at, o->op->op, p->key.p, "");
+            own_unknown_param(c->d, p->at, o->op->op, p->key.p);
             o->bad = true;
         } else if (!from_outside(c, n, p->key.p)) {
             int rc = take_value(c, o, k, p->value, where);
@@ -236,7 +236,13 @@ static void require_params(struct own_context *c, const struct enode *n, struct 
         const struct param_def *def = &o->op->op->params[k];
         if (!(def->flags & PARAM_REQUIRED) || o->values[k].set || o->values[k].given)
             continue;
-        diag_add(c->d, DIAG_ERROR, n->at, def->help, "node %.80s: the parameter \"%s\" of %s is missing", n->name.p, def->name, o->op->op->name);
+        struct buf hint = {0};
+        buf_printf(&hint, "params: {%s: ...}, ", def->name);
+        param_describe(&hint, def);
+        if (def->help && *def->help)
+            buf_printf(&hint, ": %s", def->help);
+        diag_add(c->d, DIAG_ERROR, n->at, hint.p, "node %.80s: the parameter \"%s\" of %s is missing", n->name.p, def->name, o->op->op->name);
+        buf_release(&hint);
         o->bad = true;
     }
 }
@@ -489,7 +495,7 @@ static int check_default(struct own_context *c, struct op_entry *x, const struct
     for (size_t i = 0; i < map->n; i++) {
         size_t k = names_get(&x->params, map->pairs[i].key);
         if (k == NAMES_NONE)
-            own_unknown_param(c->d, map->pairs[i].at, x->op, map->pairs[i].key.p, " (defaults)");
+            own_unknown_param(c->d, map->pairs[i].at, x->op, map->pairs[i].key.p);
         else if (take_value(c, &o, k, map->pairs[i].value, x->op->name))
             return err_nomem(e, 0, "defaults");
     }

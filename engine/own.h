@@ -79,6 +79,6 @@ bool own_equal(const struct own *a, const struct own *b); /* operator and parame
 /* Names and values of the defaults: section, used or not. */
 int own_check_defaults(struct own_context *c, struct err *e);
 /* Says that `word` is no parameter of op, with the right name. */
-void own_unknown_param(struct diags *d, struct place at, const struct op *op, const char *word, const char *where);
+void own_unknown_param(struct diags *d, struct place at, const struct op *op, const char *word);
 
 #endif

@@ -295,6 +295,10 @@ static int parse_text(const struct param_def *d, const struct ynode *y, const ch
 {
     if (d->type == PARAM_ENUM && !has_choice(d->choices, y->text))
         return refuse_choice(f, d, y);
+    if (d->type == PARAM_PATH && d->choices && has_choice(d->choices, y->text)) {
+        v->s = arena_str(a, y->text); /* a word of the table ("open-instruct"), not a file */
+        return v->s ? 0 : ERR_NOMEM;
+    }
     if (d->type == PARAM_PATH)
         return y->text.n ? parse_path(y, dir, a, v) : refuse(f, d, y, "a path must not be empty");
     v->s = arena_str(a, y->text);

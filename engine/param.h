@@ -20,7 +20,7 @@ struct param_fault {
 };
 
 /* Parses y as d says. Memory comes from `arena`, except v->map (counted; the caller keeps and frees it). Relative paths
- * become absolute from `dir`. Returns 0, ERR_INPUT with *fault filled, or ERR_NOMEM. */
+ * become absolute from `dir`; left as they are: `scheme:rest` ("hf:org/name") and, of a PATH, the words in `choices`. Returns 0, ERR_INPUT with *fault filled, or ERR_NOMEM. */
 int param_parse(const struct param_def *d, const struct ynode *y, const char *dir, struct arena *arena,
                 struct param_value *v, struct param_fault *fault);
 /* The default of the table; v->set is false when there is none. ERR_INTERNAL when the table's own text is wrong. */

@@ -119,7 +119,7 @@ static void test_defaults(void **state)
     assert_true(op_is_given(&l.g->nodes[0].args, "value"));
     toy_free(&l);
     BAD("pkgraph: 1\ndefaults: {numbr: {value: 1}}\nnodes: {a: {op: number}}\n", "unknown operator \"numbr\" in defaults", "\"number\"");
-    BAD("pkgraph: 1\ndefaults: {number: {valeu: 1}}\nnodes: {a: {op: text, params: {text: x}}}\n", "unknown parameter \"valeu\" of number (defaults)");
+    BAD("pkgraph: 1\ndefaults: {number: {valeu: 1}}\nnodes: {a: {op: text, params: {text: x}}}\n", "unknown parameter \"valeu\" of number", ":2:21: error");
     BAD("pkgraph: 1\ndefaults: {number: {value: x}}\nnodes: {a: {op: text, params: {text: x}}}\n", "parameter value of number: expected integer");
     BAD("pkgraph: 1\ndefaults: {number: 3}\nnodes: {a: {op: number}}\n", "the defaults of an operator must be a mapping");
 }

@@ -139,7 +139,7 @@ struct loaded {
 
 static char toy_dir[64];
 
-static void toy_write(const char *name, const char *text)
+static inline void toy_write(const char *name, const char *text)
 {
     struct err e;
     if (!toy_dir[0]) {
@@ -161,7 +161,7 @@ static int toy_cleanup(void **state)
     return 0;
 }
 
-static struct loaded toy_load_file(const char *name, struct graph_options o)
+static inline struct loaded toy_load_file(const char *name, struct graph_options o)
 {
     struct loaded l = {.d = diags_new()};
     char *path = fs_join(toy_dir, name);
