@@ -68,6 +68,22 @@ static float scale_of(const struct op_args *a)
 
 /* ---- plan time ---- */
 
+/* Were the blocks cut for a student of these shapes? */
+static int check_shapes(const struct model_config *cut, const struct model_config *student, struct err *e)
+{
+    if (cut->num_hidden_layers != student->num_hidden_layers)
+        return err_set(e, ERR_INPUT, "the blocks were cut for a student of %d layers; this one has %d", cut->num_hidden_layers, student->num_hidden_layers);
+    for (int m = 0; m <= MOD_HEAD; m++) {
+        size_t r, c, rows, cols;
+        module_shape(cut, (enum module)m, &r, &c);
+        module_shape(student, (enum module)m, &rows, &cols);
+        if (r != rows || c != cols)
+            return err_set(e, ERR_INPUT, "the blocks were cut for another student: %s is %zu x %zu there and %zu x %zu in this one",
+                           module_name((enum module)m), r, c, rows, cols);
+    }
+    return 0;
+}
+
 static int check_blocks(struct op_infer *x, const struct model_config *student, bool any, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
@@ -84,11 +100,8 @@ static int check_blocks(struct op_infer *x, const struct model_config *student, 
     if (js_get(b, "student")) {
         if (model_config_parse(js_get(b, "student"), "blocks", &c, e))
             return e->code;
-        if (c.hidden_size != student->hidden_size || c.intermediate_size != student->intermediate_size || c.vocab_size != student->vocab_size ||
-            c.num_hidden_layers != student->num_hidden_layers || c.num_attention_heads * c.head_dim != student->num_attention_heads * student->head_dim ||
-            c.num_key_value_heads * c.head_dim != student->num_key_value_heads * student->head_dim)
-            return err_set(e, ERR_INPUT, "the blocks were cut for another student (hidden_size %d, %d layers, vocab_size %d) than this one (hidden_size %d, %d layers, "
-                           "vocab_size %d)", c.hidden_size, c.num_hidden_layers, c.vocab_size, student->hidden_size, student->num_hidden_layers, student->vocab_size);
+        if (check_shapes(&c, student, e))
+            return e->code;
     }
     return any ? 0 : err_set(e, ERR_INPUT, "none of target_modules has a block: the adapter would be init: default; extract other modules, or name them in target_modules");
 }
