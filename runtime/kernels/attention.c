@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/gemm.h"
@@ -62,18 +61,40 @@ VECTOR static void row_scale(float *s, float f, size_t n)
         s[i] *= f;
 }
 
-VECTOR static void row_prob(float *s, float scale, float lse, size_t n)
+/* The same, rounded to bf16 at p; the sum is of the numbers before rounding. In chunks that stay in registers' reach,
+ * because a loop over two element sizes is vectorised badly. */
+enum { CHUNK = 256 };
+
+static float row_exp_bf16(uint16_t *p, float *s, float max, float scale, size_t n)
 {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        s[i] = vexp(s[i] * scale - lse);
+    float sum = 0;
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t c = n - i < CHUNK ? n - i : CHUNK;
+        sum += row_exp(s + i, max, scale, c);
+        convert_to_bf16_row(p + i, s + i, c);
+    }
+    return sum;
 }
 
-VECTOR static void row_dscore(float *restrict dp, const float *restrict p, float D, float scale, size_t n)
+/* s becomes P = exp(s * scale - lse), dp becomes dS = P (dp - D) scale. */
+VECTOR static void row_back(float *restrict s, float *restrict dp, float lse, float D, float scale, size_t n)
 {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        dp[i] = p[i] * (dp[i] - D) * scale;
+    for (size_t i = 0; i < n; i++) {
+        float x = vexp(s[i] * scale - lse);
+        dp[i] = x * (dp[i] - D) * scale;
+        s[i] = x;
+    }
+}
+
+static void row_back_bf16(uint16_t *p, uint16_t *ds, float *s, float *dp, float lse, float D, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t c = n - i < CHUNK ? n - i : CHUNK;
+        row_back(s + i, dp + i, lse, D, scale, c);
+        convert_to_bf16_row(p + i, s + i, c);
+        convert_to_bf16_row(ds + i, dp + i, c);
+    }
 }
 
 VECTOR static float row_dot(const float *a, const float *b, size_t n)
@@ -92,18 +113,18 @@ VECTOR static void row_add(float *restrict y, const float *restrict x, float f, 
         y[i] += f * x[i];
 }
 
-/* A block of scores (rows, keys), as the right or left side of a product: itself, or its bf16 copy at `half`. */
-static const void *as_operand(const struct job *j, const float *s, uint16_t *half, size_t n)
-{
-    if (j->t != DT_BF16)
-        return s;
-    convert_to_bf16_row(half, s, n);
-    return half;
-}
-
 static size_t round16(size_t n)
 {
     return (n + 15) & ~(size_t)15;
+}
+
+/* Keys after the query: zero in whichever of the two the product reads. */
+static void zero_masked(const struct job *j, float *s, uint16_t *half, size_t at, size_t n)
+{
+    if (j->t == DT_BF16)
+        memset(half + at, 0, n * sizeof *half);
+    else
+        memset(s + at, 0, n * sizeof *s);
 }
 
 static void forward_block(void *u, size_t i)
@@ -116,21 +137,20 @@ static void forward_block(void *u, size_t i)
                *v = j->v + (t0 * j->ldk + kh * hd) * j->es;
     float *out = j->out + q0 * j->ldq + h * hd, sums[BQ];
     struct err e = {0};
-    float *s = scratch_get(SCRATCH_ITEM, (round16(BQ * j->longest) + BQ * j->longest) * sizeof *s, &e);
+    float *s = scratch_get(SCRATCH_ITEM, 2 * round16(BQ * j->longest) * sizeof *s, &e);
+    uint16_t *half = (uint16_t *)(void *)(s + round16(BQ * j->longest));
     int rc = s ? gemm_serial(GEMM_NT, rows, keys, hd, j->t, q, j->ldq, k, j->ldk, false, s, keys, &e) : e.code;
     if (rc)
         goto out;
     for (size_t r = 0; r < rows; r++) {
-        float *row = s + r * keys;
-        size_t n = q0 + r - t0 + 1;
-        float max = row_max(row, n);
-        sums[r] = row_exp(row, max, j->scale, n);
-        memset(row + n, 0, (keys - n) * sizeof *row);
+        size_t n = q0 + r - t0 + 1, at = r * keys;
+        float max = row_max(s + at, n);
+        sums[r] = j->t == DT_BF16 ? row_exp_bf16(half + at, s + at, max, j->scale, n) : row_exp(s + at, max, j->scale, n);
+        zero_masked(j, s, half, at + n, keys - n);
         if (j->lse)
             j->lse[(q0 + r) * j->heads + h] = max * j->scale + logf(sums[r]);
     }
-    const void *p = as_operand(j, s, (uint16_t *)(void *)(s + round16(BQ * j->longest)), rows * keys);
-    rc = gemm_serial(GEMM_NN, rows, hd, keys, j->t, p, keys, v, j->ldk, false, out, j->ldq, &e);
+    rc = gemm_serial(GEMM_NN, rows, hd, keys, j->t, j->t == DT_BF16 ? (void *)half : s, keys, v, j->ldk, false, out, j->ldq, &e);
     for (size_t r = 0; r < rows && !rc; r++)
         row_scale(out + r * j->ldq, 1.0f / sums[r], hd);
 out:
@@ -149,15 +169,18 @@ static int backward_block(struct job *j, size_t h, size_t t0, size_t q0, size_t 
         rc = gemm_serial(GEMM_NT, rows, keys, hd, j->t, dout, j->ldq, v, j->ldk, false, dp, keys, e);
     if (rc)
         return rc;
+    uint16_t *hs = half, *hdp = half + rows * keys;
     for (size_t r = 0; r < rows; r++) {
-        size_t n = q0 + r - t0 + 1;
-        float D = row_dot(j->fdout + qo + r * j->ldq, j->fout + qo + r * j->ldq, hd);
-        row_prob(s + r * keys, j->scale, j->flse[(q0 + r) * j->heads + h], n);
-        row_dscore(dp + r * keys, s + r * keys, D, j->scale, n);
-        memset(s + r * keys + n, 0, (keys - n) * sizeof *s);
-        memset(dp + r * keys + n, 0, (keys - n) * sizeof *dp);
+        size_t n = q0 + r - t0 + 1, at = r * keys;
+        float D = row_dot(j->fdout + qo + r * j->ldq, j->fout + qo + r * j->ldq, hd), lse = j->flse[(q0 + r) * j->heads + h];
+        if (j->t == DT_BF16)
+            row_back_bf16(hs + at, hdp + at, s + at, dp + at, lse, D, j->scale, n);
+        else
+            row_back(s + at, dp + at, lse, D, j->scale, n);
+        zero_masked(j, s, hs, at + n, keys - n);
+        zero_masked(j, dp, hdp, at + n, keys - n);
     }
-    const void *p = as_operand(j, s, half, rows * keys), *ds = as_operand(j, dp, half + rows * keys, rows * keys);
+    const void *p = j->t == DT_BF16 ? (void *)hs : s, *ds = j->t == DT_BF16 ? (void *)hdp : dp;
     rc = gemm_serial(GEMM_TN, keys, hd, rows, j->t, p, keys, dout, j->ldq, true, dv, j->ldg, e);
     if (!rc)
         rc = gemm_serial(GEMM_NN, rows, hd, keys, j->t, ds, keys, k, j->ldk, false, j->dq + qo, j->ldq, e);
@@ -183,24 +206,19 @@ static void backward_head(void *u, size_t i)
         first_err_put(&j->err, &e);
 }
 
-/* bf16 copies of up to four tensors; f32 uses the caller's. */
-struct copies {
-    void *p;
-    size_t bytes;
-};
-
-static int operands(struct job *j, struct copies *c, const float *q, const float *k, const float *v, const float *dout, struct err *e)
+/* bf16 copies of up to four tensors, and `extra` floats after them; f32 uses the caller's tensors. */
+static int operands(struct job *j, const float *q, const float *k, const float *v, const float *dout, size_t extra, float **more, struct err *e)
 {
-    size_t T = (size_t)j->cu[j->n_seqs], nq = T * j->ldq, nk = T * j->ldk;
-    j->es = dtype_size(j->t);
-    if (j->t != DT_BF16) {
-        j->q = (const char *)q, j->k = (const char *)k, j->v = (const char *)v, j->dout = (const char *)dout;
-        return 0;
-    }
-    c->bytes = ((dout ? 2 : 1) * nq + 2 * nk) * sizeof(uint16_t);
-    uint16_t *h = c->p = big_alloc(c->bytes ? c->bytes : 1);
+    size_t T = (size_t)j->cu[j->n_seqs], nq = T * j->ldq, nk = T * j->ldk, half = j->t == DT_BF16 ? ((dout ? 2 : 1) * nq + 2 * nk) : 0;
+    half = (half + 31) & ~(size_t)31;
+    uint16_t *h = scratch_get(SCRATCH_CALL, half * sizeof *h + extra * sizeof **more, e);
     if (!h)
-        return err_nomem(e, c->bytes, "attention's bf16 operands");
+        return e->code;
+    j->es = dtype_size(j->t);
+    *more = (float *)(void *)(h + half);
+    j->q = (const char *)q, j->k = (const char *)k, j->v = (const char *)v, j->dout = (const char *)dout;
+    if (j->t != DT_BF16)
+        return 0;
     to_bf16(h, q, nq);
     to_bf16(h + nq, k, nk);
     to_bf16(h + nq + nk, v, nk);
@@ -247,9 +265,9 @@ int attention_forward(float *out, float *lse, const float *q, const float *k, co
                       int heads, int kv_heads, int head_dim, enum dtype compute, struct err *e)
 {
     struct job j = {.out = out, .lse = lse};
-    struct copies c = {0};
+    float *none;
     shape(&j, cu, n_seqs, heads, kv_heads, head_dim, compute);
-    int rc = operands(&j, &c, q, k, v, NULL, e);
+    int rc = operands(&j, q, k, v, NULL, 0, &none, e);
     if (!rc)
         rc = list_blocks(&j, e);
     if (!rc) {
@@ -257,7 +275,6 @@ int attention_forward(float *out, float *lse, const float *q, const float *k, co
         rc = first_err_get(&j.err, e);
     }
     free(j.block_seq);
-    big_free(c.p, c.bytes ? c.bytes : 1);
     return rc;
 }
 
@@ -286,28 +303,24 @@ int attention_backward(float *dq, float *dk, float *dv, const float *dout, const
                        int head_dim, enum dtype compute, struct err *e)
 {
     struct job j = {.dq = dq, .dk = dk, .dv = dv, .fout = out, .fdout = dout, .flse = lse};
-    struct copies c = {0};
-    float *per_head = NULL;
+    float *per_head;
     shape(&j, cu, n_seqs, heads, kv_heads, head_dim, compute);
     size_t T = (size_t)cu[n_seqs], n = T * j.ldq;
     j.ldg = j.ldq;
-    int rc = operands(&j, &c, q, k, v, dout, e);
-    if (!rc && j.group > 1 && n) {
-        per_head = big_alloc(2 * n * sizeof *per_head);
-        rc = per_head ? 0 : err_nomem(e, 2 * n * sizeof *per_head, "attention's gradients of each head");
-        j.dk = per_head, j.dv = per_head + n;
+    int rc = operands(&j, q, k, v, dout, j.group > 1 ? 2 * n : 0, &per_head, e);
+    if (rc)
+        return rc;
+    if (j.group > 1) {
+        j.dk = per_head;
+        j.dv = per_head + n;
     }
-    if (!rc) {
-        par_for((size_t)n_seqs * j.heads, backward_head, &j);
-        rc = first_err_get(&j.err, e);
-    }
-    if (!rc && per_head) {
+    par_for((size_t)n_seqs * j.heads, backward_head, &j);
+    rc = first_err_get(&j.err, e);
+    if (!rc && j.group > 1) {
         struct share a = {dk, j.dk, j.hd, j.kv_heads, j.group}, b = {dv, j.dv, j.hd, j.kv_heads, j.group};
         par_slabs(T, 32, share_rows, &a);
         par_slabs(T, 32, share_rows, &b);
     }
-    big_free(per_head, 2 * n * sizeof *per_head);
-    big_free(c.p, c.bytes ? c.bytes : 1);
     return rc;
 }
 

@@ -32,6 +32,33 @@ VECTOR static void bf16_slab(uint16_t *restrict out, const float *restrict in, s
     }
 }
 
+#ifdef __x86_64__
+/* Sixteen at a time, the same arithmetic; compilers do badly on a loop that halves its element. */
+__attribute__((target("avx512f"))) static size_t bf16_avx512(uint16_t *out, const float *in, size_t n)
+{
+    const __m512i half = _mm512_set1_epi32(0x7fff), one = _mm512_set1_epi32(1), quiet = _mm512_set1_epi32(0x40);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m512 x = _mm512_loadu_ps(in + i);
+        __m512i u = _mm512_castps_si512(x), top = _mm512_srli_epi32(u, 16);
+        __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(half, _mm512_and_si512(top, one))), 16);
+        r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), top, quiet);
+        _mm256_storeu_si256((__m256i *)(void *)(out + i), _mm512_cvtepi32_epi16(r));
+    }
+    return i;
+}
+#endif
+
+static void bf16_row(uint16_t *out, const float *in, size_t n)
+{
+    size_t i = 0;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f"))
+        i = bf16_avx512(out, in, n);
+#endif
+    bf16_slab(out + i, in + i, n - i);
+}
+
 VECTOR static void from_bf16(float *restrict out, const uint16_t *restrict in, size_t n)
 {
     uint32_t *restrict w = (uint32_t *)(void *)out;
@@ -63,7 +90,7 @@ static void from_f16(float *out, const uint16_t *in, size_t n)
 static void to_bf16_slab(void *u, size_t i, size_t n)
 {
     const struct job *j = u;
-    bf16_slab((uint16_t *)j->out + i, (const float *)j->in + i, n);
+    bf16_row((uint16_t *)j->out + i, (const float *)j->in + i, n);
 }
 
 void to_bf16(uint16_t *out, const float *in, size_t n)
@@ -85,7 +112,7 @@ void convert_bf16_row(float *out, const uint16_t *in, size_t n)
 
 void convert_to_bf16_row(uint16_t *out, const float *in, size_t n)
 {
-    bf16_slab(out, in, n);
+    bf16_row(out, in, n);
 }
 
 void convert_f16_row(float *out, const uint16_t *in, size_t n)

@@ -26,23 +26,11 @@ struct job {
     struct first_err err;
 };
 
-VECTOR static void fold_f32(float *restrict S, const float *restrict W, const float *restrict G, size_t n)
+VECTOR static void fold(float *restrict S, const float *restrict W, const float *restrict G, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
         S[i] += __builtin_fabsf(W[i] * G[i]);
-}
-
-VECTOR static void fold_bf16(float *restrict S, const uint16_t *restrict W, const float *restrict G, size_t n)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        union {
-            uint32_t u;
-            float f;
-        } w = {(uint32_t)W[i] << 16};
-        S[i] += __builtin_fabsf(w.f * G[i]);
-    }
 }
 
 static void fold_block(const struct job *j, float *S, const char *W, const float *G, float *row, size_t rows, size_t cols)
@@ -50,14 +38,11 @@ static void fold_block(const struct job *j, float *S, const char *W, const float
     size_t ws = dtype_size(j->wt);
     for (size_t r = 0; r < rows; r++) {
         const void *w = W + r * j->ldw * ws;
-        if (j->wt == DT_BF16) {
-            fold_bf16(S + r * j->lds, w, G + r * cols, cols);
-        } else if (j->wt == DT_F16) {
+        if (j->wt == DT_BF16)
+            convert_bf16_row(row, w, cols);
+        else if (j->wt == DT_F16)
             convert_f16_row(row, w, cols);
-            fold_f32(S + r * j->lds, row, G + r * cols, cols);
-        } else {
-            fold_f32(S + r * j->lds, w, G + r * cols, cols);
-        }
+        fold(S + r * j->lds, j->wt == DT_F32 ? w : row, G + r * cols, cols);
     }
 }
 
