@@ -237,6 +237,63 @@ static int decide_all(struct plan *p, struct err *e)
     return rc;
 }
 
+/* Marks what is up to date as used, so that gc leaves it alone. *gone: gc was faster somewhere, and all is to be decided
+ * again. */
+static int use_records(struct plan *p, bool *gone, struct err *e)
+{
+    struct err second;
+    int rc = p->graph->n ? store_begin(p->store, true, e) : 0;
+    *gone = false;
+    for (size_t i = 0; rc == 0 && i < p->graph->n; i++) {
+        if (p->nodes[i].state != NODE_UPTODATE)
+            continue;
+        rc = store_use_record(p->store, &p->nodes[i].key, e);
+        if (rc == ERR_NOTFOUND) {
+            *gone = true;
+            rc = 0;
+        }
+    }
+    int fin = store_finish(p->store, &second);
+    if (rc == 0 && fin != 0) {
+        rc = fin;
+        *e = second;
+    }
+    return rc;
+}
+
+static void undecide(struct plan *p)
+{
+    for (size_t i = 0; i < p->graph->n; i++) {
+        struct planned *n = &p->nodes[i];
+        if (n->state == NODE_UPTODATE) {
+            record_free(n->record);
+            n->record = NULL;
+        }
+        if (n->state != NODE_BLOCKED) {
+            n->state = NODE_PENDING;
+            free(n->reason);
+            n->reason = NULL;
+        }
+        n->keyed = false;
+        n->same_as = -1;
+    }
+}
+
+static int decide_and_use(struct plan *p, bool use, struct err *e)
+{
+    bool gone = true;
+    int rc = 0;
+    for (int tries = 0; rc == 0 && gone && tries < 10; tries++) {
+        if (tries)
+            undecide(p);
+        rc = decide_all(p, e);
+        gone = false;
+        if (rc == 0 && use)
+            rc = use_records(p, &gone, e);
+    }
+    return rc;
+}
+
 static void add_up(struct plan *p)
 {
     for (size_t i = 0; i < p->graph->n; i++) {
@@ -271,7 +328,7 @@ int plan_make(const struct graph *g, struct store *s, bool read_sources, const c
     }
     int rc = plan_sources(p, read_sources, progress, e);
     if (rc == 0)
-        rc = decide_all(p, e);
+        rc = decide_and_use(p, read_sources, e);
     if (rc != 0) {
         plan_free(p);
         return rc;

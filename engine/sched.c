@@ -174,6 +174,10 @@ static bool found_in_store(struct task *t, struct err *e, int *rc)
     if (p->forced)
         return false;
     *rc = store_get_record(t->s->plan->store, &p->key, &p->record, e);
+    if (*rc == 0 && (*rc = store_use_record(t->s->plan->store, &p->key, e)) != 0) {
+        record_free(p->record);
+        p->record = NULL;
+    }
     if (*rc == 0)
         p->record->expanded = js_ref(p->expanded);
     return *rc == 0;

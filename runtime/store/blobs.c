@@ -142,13 +142,13 @@ static int move_in(struct store *s, const char *from, const struct digest *d, st
     return rc;
 }
 
-/* Read-only and on the disk; what it then is goes to st. */
+/* Read-only, as of now (gc takes it for new) and on the disk; what it then is goes to st. */
 static int seal(const char *path, struct stat *st, struct err *e)
 {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, "%s", path);
-    int rc = fchmod(fd, 0444) < 0 || fsync(fd) < 0 || fstat(fd, st) < 0 ? err_errno(e, "%s: fsync", path) : 0;
+    int rc = fchmod(fd, 0444) < 0 || futimens(fd, NULL) < 0 || fsync(fd) < 0 || fstat(fd, st) < 0 ? err_errno(e, "%s: fsync", path) : 0;
     close(fd);
     return rc;
 }
@@ -166,11 +166,29 @@ static int own_copy(struct store *s, const char *path, char **mine, struct err *
     return rc;
 }
 
+/* The content is there already: its time is set, so that gc takes it for new until a record names it. 1: it is; 0: no
+ * good blob is there. */
+static int renew(struct store *s, const struct digest *d, uint64_t bytes, struct err *e)
+{
+    char name[66];
+    const char *why;
+    struct stat st;
+    int fd = -1, rc = blob_check(s, d, bytes, false, &why, e);
+    if (rc != 1)
+        return rc;
+    blob_name(d, name);
+    rc = gate_enter(s, false, &fd, e);
+    if (rc == 0 && utimensat(s->blobs_fd, name, NULL, AT_SYMLINK_NOFOLLOW) == 0 && fstatat(s->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        rc = remember(s, d, &st, e) == 0 ? 1 : e->code;
+    gate_leave(fd);
+    return rc;
+}
+
 int store_put_file(struct store *s, const char *path, struct digest *out, uint64_t *bytes, struct err *e)
 {
     struct stat st, base;
     char *mine = NULL;
-    const char *why, *from = path;
+    const char *from = path;
     if (lstat(path, &st) < 0)
         return err_errno(e, "%s", path);
     if (!S_ISREG(st.st_mode))
@@ -185,7 +203,7 @@ int store_put_file(struct store *s, const char *path, struct digest *out, uint64
     if (rc == 0)
         rc = sha_file(from, out, bytes, e);
     if (rc == 0)
-        rc = blob_check(s, out, (uint64_t)st.st_size, false, &why, e);
+        rc = renew(s, out, (uint64_t)st.st_size, e);
     if (rc == 0) {
         rc = seal(from, &st, e);
         if (rc == 0)

@@ -23,7 +23,8 @@ static const char schema[] =
     /* size and time of a blob when its content was last known to be right */
     "CREATE TABLE IF NOT EXISTS blobs (digest BLOB PRIMARY KEY, size INTEGER, mtime INTEGER) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, made INTEGER, used INTEGER, wall REAL, cpu REAL,"
-    " peak INTEGER, body TEXT) WITHOUT ROWID;"
+    " peak INTEGER, body BLOB) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS uses (key BLOB PRIMARY KEY, at INTEGER) WITHOUT ROWID;" /* apart: small rows to rewrite */
     "CREATE TABLE IF NOT EXISTS expanded (key BLOB PRIMARY KEY, body TEXT) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS specs (id INTEGER PRIMARY KEY, path TEXT UNIQUE);"
     "CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY AUTOINCREMENT, spec INTEGER, command TEXT, began INTEGER,"
@@ -49,8 +50,12 @@ static const char *const sql[Q_COUNT] = {
     [Q_RECORD_GET] = "SELECT made, wall, cpu, peak, body FROM records WHERE key=?",
     [Q_RECORD_PUT] = "INSERT OR REPLACE INTO records VALUES (?,?,?,?,?,?,?)",
     [Q_RECORD_DEL] = "DELETE FROM records WHERE key=?",
-    [Q_RECORD_TOUCH] = "UPDATE records SET used=?2 WHERE key=?1",
-    [Q_RECORD_ALL] = "SELECT key, used, made, wall, body FROM records ORDER BY used, key",
+    [Q_RECORD_EVICT] = "DELETE FROM records WHERE key=?1 AND used<?2 AND NOT EXISTS"
+                       " (SELECT 1 FROM uses WHERE key=?1 AND at>=?2)",
+    [Q_RECORD_USE] = "INSERT OR REPLACE INTO uses SELECT key, ?2 FROM records WHERE key=?1",
+    [Q_RECORD_ALL] = "SELECT r.key, max(r.used, ifnull(u.at, 0)), r.made, r.wall, r.body FROM records r LEFT JOIN uses u"
+                     " ON u.key=r.key ORDER BY 2, 1",
+    [Q_USE_PRUNE] = "DELETE FROM uses WHERE key NOT IN (SELECT key FROM records)",
     [Q_EXPANDED_GET] = "SELECT body FROM expanded WHERE key=?",
     [Q_EXPANDED_PUT] = "INSERT OR IGNORE INTO expanded VALUES (?,?)",
     [Q_EXPANDED_PRUNE] = "DELETE FROM expanded WHERE key NOT IN (SELECT key FROM records UNION SELECT key FROM run_nodes)",
@@ -239,6 +244,11 @@ void db_text(struct db *d, enum db_query q, int i, struct str v)
     sqlite3_bind_text64(d->q[q], i, v.p ? v.p : "", v.n, SQLITE_STATIC, SQLITE_UTF8);
 }
 
+void db_blob(struct db *d, enum db_query q, int i, struct str v)
+{
+    sqlite3_bind_blob64(d->q[q], i, v.p ? v.p : "", v.n, SQLITE_STATIC);
+}
+
 void db_digest(struct db *d, enum db_query q, int i, const struct digest *v)
 {
     sqlite3_bind_blob(d->q[q], i, v->b, sizeof v->b, SQLITE_STATIC);
@@ -271,6 +281,12 @@ double db_col_num(struct db *d, enum db_query q, int i)
 struct str db_col_text(struct db *d, enum db_query q, int i)
 {
     const char *p = (const char *)sqlite3_column_text(d->q[q], i);
+    return p ? (struct str){p, (size_t)sqlite3_column_bytes(d->q[q], i)} : (struct str){"", 0};
+}
+
+struct str db_col_blob(struct db *d, enum db_query q, int i)
+{
+    const char *p = sqlite3_column_blob(d->q[q], i);
     return p ? (struct str){p, (size_t)sqlite3_column_bytes(d->q[q], i)} : (struct str){"", 0};
 }
 

@@ -22,7 +22,7 @@ enum db_query {
     Q_BEGIN, Q_BEGIN_WRITE, Q_COMMIT, Q_ROLLBACK, Q_SYNC_FULL, Q_SYNC_NORMAL,
     Q_FILE_GET, Q_FILE_PUT, Q_FILE_BY_DIGEST,
     Q_BLOB_GET, Q_BLOB_PUT, Q_BLOB_DEL, Q_BLOB_ALL,
-    Q_RECORD_GET, Q_RECORD_PUT, Q_RECORD_DEL, Q_RECORD_TOUCH, Q_RECORD_ALL,
+    Q_RECORD_GET, Q_RECORD_PUT, Q_RECORD_DEL, Q_RECORD_EVICT, Q_RECORD_USE, Q_RECORD_ALL, Q_USE_PRUNE,
     Q_EXPANDED_GET, Q_EXPANDED_PUT, Q_EXPANDED_PRUNE,
     Q_SPEC_GET, Q_SPEC_PUT, Q_RUN_PUT, Q_RUN_END, Q_RUN_NODE, Q_HISTORY, Q_HISTORY_ALL, Q_RUN_LIST, Q_RUN_SPEC,
     Q_RUN_PRUNE, Q_NODE_PRUNE,
@@ -48,12 +48,14 @@ void db_start(struct db *d, enum db_query q);
 void db_int(struct db *d, enum db_query q, int i, int64_t v);
 void db_num(struct db *d, enum db_query q, int i, double v);
 void db_text(struct db *d, enum db_query q, int i, struct str v);
+void db_blob(struct db *d, enum db_query q, int i, struct str v);
 void db_digest(struct db *d, enum db_query q, int i, const struct digest *v);
 int db_step(struct db *d, enum db_query q, struct err *e);
 void db_end(struct db *d, enum db_query q); /* after the last step: lets go of locks and borrowed memory */
 int64_t db_col_int(struct db *d, enum db_query q, int i);
 double db_col_num(struct db *d, enum db_query q, int i);
 struct str db_col_text(struct db *d, enum db_query q, int i);
+struct str db_col_blob(struct db *d, enum db_query q, int i);
 bool db_col_digest(struct db *d, enum db_query q, int i, struct digest *out); /* false: not 32 bytes */
 int64_t db_last_id(struct db *d);
 int64_t db_changes(struct db *d);

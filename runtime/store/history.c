@@ -49,13 +49,12 @@ int store_run_node(struct store *s, int64_t run, const char *node, const char *s
                    double cpu, uint64_t peak_memory, struct err *e)
 {
     const enum db_query q = Q_RUN_NODE;
-    int64_t now = time(NULL);
     pthread_mutex_lock(&s->mutex);
     struct db *db = s->db;
     db_start(db, q);
     db_int(db, q, 1, run);
     db_text(db, q, 2, str_of(node));
-    db_int(db, q, 3, now);
+    db_int(db, q, 3, time(NULL));
     db_text(db, q, 4, str_of(status));
     if (key)
         db_digest(db, q, 5, key);
@@ -64,13 +63,6 @@ int store_run_node(struct store *s, int64_t run, const char *node, const char *s
     db_int(db, q, 8, (int64_t)peak_memory);
     int rc = db_step(db, q, e);
     db_end(db, q);
-    if (rc == 0 && key && strcmp(status, "cached") == 0) { /* gc keeps what was used last */
-        db_start(db, Q_RECORD_TOUCH);
-        db_digest(db, Q_RECORD_TOUCH, 1, key);
-        db_int(db, Q_RECORD_TOUCH, 2, now);
-        rc = db_step(db, Q_RECORD_TOUCH, e);
-        db_end(db, Q_RECORD_TOUCH);
-    }
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }

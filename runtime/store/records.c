@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Records: what the run under a key gave, one row each, with the artifacts as JSON. Reading one checks that its blobs are
+ * Records: what the run under a key gave, one row each (codec.h). Reading one checks that its blobs are
  * there; a record that cannot be used is dropped and its key is a miss. Expanded keys are kept when records go, so that
  * a later run can say what changed.
  */
@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/store/codec.h"
 #include "runtime/store/store_private.h"
 
 static int by_name(const void *a, const void *b)
@@ -68,95 +69,6 @@ void record_free(struct record *r)
     free(r);
 }
 
-static struct js *digest_json(const struct digest *d)
-{
-    char hex[DIGEST_HEX];
-    digest_hex(d, hex);
-    return js_new_cstr(hex);
-}
-
-static struct js *artifact_json(const char *port, const struct artifact *a)
-{
-    struct js *j = js_object(), *files = js_array();
-    int bad = js_set(j, "port", js_new_cstr(port)) | js_set(j, "type", js_new_cstr(a->type)) |
-              js_set(j, "digest", digest_json(&a->digest)) | js_set(j, "desc", a->desc ? js_ref(a->desc) : js_object());
-    for (size_t i = 0; i < a->n; i++) {
-        struct js *f = js_array();
-        bad |= js_push(f, js_new_cstr(a->files[i].name)) | js_push(f, digest_json(&a->files[i].digest)) |
-               js_push(f, js_new_int((int64_t)a->files[i].bytes)) | js_push(files, f);
-    }
-    bad |= js_set(j, "files", files);
-    if (bad) {
-        js_free(j);
-        return NULL;
-    }
-    return j;
-}
-
-static int record_body(const struct record *r, struct buf *out, struct err *e)
-{
-    struct js *all = js_array();
-    int bad = 0;
-    for (size_t i = 0; i < r->n_out; i++)
-        bad |= js_push(all, artifact_json(r->ports[i], &r->out[i]));
-    if (!bad)
-        js_write(out, all);
-    js_free(all);
-    return bad || out->failed ? err_nomem(e, out->n, "a record") : 0;
-}
-
-static int read_file(const struct js *j, struct artifact_file *f)
-{
-    const char *name = js_cstr(js_at(j, 0)), *hex = js_cstr(js_at(j, 1));
-    int64_t bytes = js_int(js_at(j, 2), -1);
-    if (!name || !hex || digest_parse(hex, &f->digest) < 0 || bytes < 0)
-        return -1;
-    f->bytes = (uint64_t)bytes;
-    f->name = strdup(name);
-    return f->name ? 0 : -1;
-}
-
-static int read_artifact(const struct js *j, char **port, struct artifact *a)
-{
-    const char *p = js_cstr(js_get(j, "port")), *type = js_cstr(js_get(j, "type")), *hex = js_cstr(js_get(j, "digest"));
-    const struct js *files = js_get(j, "files");
-    if (!p || !type || !hex || digest_parse(hex, &a->digest) < 0 || js_kind(files) != JS_ARRAY)
-        return -1;
-    *port = strdup(p);
-    a->type = strdup(type);
-    a->desc = js_ref(js_get(j, "desc"));
-    a->files = calloc(js_len(files) + 1, sizeof *a->files);
-    if (!*port || !a->type || !a->files)
-        return -1;
-    for (size_t i = 0; i < js_len(files); i++, a->n++)
-        if (read_file(js_at(files, i), &a->files[i]) < 0)
-            return -1;
-    return 0;
-}
-
-static struct record *read_body(struct str body)
-{
-    struct err ignored;
-    struct js *all = js_parse(body, "record", &ignored);
-    struct record *r = js_kind(all) == JS_ARRAY ? calloc(1, sizeof *r) : NULL;
-    size_t n = js_len(all);
-    if (r) {
-        r->ports = calloc(n + 1, sizeof *r->ports);
-        r->out = calloc(n + 1, sizeof *r->out);
-    }
-    bool bad = !r || !r->ports || !r->out;
-    for (size_t i = 0; !bad && i < n; i++) {
-        r->n_out = i + 1;
-        bad = read_artifact(js_at(all, i), &r->ports[i], &r->out[i]) < 0;
-    }
-    js_free(all);
-    if (bad) {
-        record_free(r);
-        return NULL;
-    }
-    return r;
-}
-
 /* 1 found, 0 not; a row that cannot be understood counts as not found. */
 static int load(struct store *s, const struct digest *key, struct record **out, struct err *why)
 {
@@ -166,7 +78,7 @@ static int load(struct store *s, const struct digest *key, struct record **out, 
     db_start(db, Q_RECORD_GET);
     db_digest(db, Q_RECORD_GET, 1, key);
     int rc = db_step(db, Q_RECORD_GET, why);
-    if (rc == 1 && (r = read_body(db_col_text(db, Q_RECORD_GET, 4)))) {
+    if (rc == 1 && (r = record_decode(db_col_blob(db, Q_RECORD_GET, 4), true))) {
         r->key = *key;
         r->made_at = db_col_int(db, Q_RECORD_GET, 0);
         r->wall = db_col_num(db, Q_RECORD_GET, 1);
@@ -228,6 +140,20 @@ int store_get_record(struct store *s, const struct digest *key, struct record **
     return 0;
 }
 
+int store_use_record(struct store *s, const struct digest *key, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_RECORD_USE);
+    db_digest(s->db, Q_RECORD_USE, 1, key);
+    db_int(s->db, Q_RECORD_USE, 2, time(NULL));
+    int rc = db_step(s->db, Q_RECORD_USE, e);
+    if (rc == 0 && db_changes(s->db) == 0)
+        rc = err_set(e, ERR_NOTFOUND, "not in the store");
+    db_end(s->db, Q_RECORD_USE);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
 static int put_expanded(struct db *db, const struct digest *key, const struct js *expanded, struct err *e)
 {
     struct buf b = {0};
@@ -265,7 +191,7 @@ static int put_row(struct db *db, const struct record *r, struct str body, struc
     db_num(db, Q_RECORD_PUT, 4, r->wall);
     db_num(db, Q_RECORD_PUT, 5, r->cpu);
     db_int(db, Q_RECORD_PUT, 6, (int64_t)r->peak_memory);
-    db_text(db, Q_RECORD_PUT, 7, body);
+    db_blob(db, Q_RECORD_PUT, 7, body);
     int rc = db_step(db, Q_RECORD_PUT, e);
     db_end(db, Q_RECORD_PUT);
     return rc;
@@ -274,7 +200,7 @@ static int put_row(struct db *db, const struct record *r, struct str body, struc
 int store_put_record(struct store *s, const struct record *r, struct err *e)
 {
     struct buf body = {0};
-    int rc = record_body(r, &body, e);
+    int rc = record_encode(r, &body, e);
     if (rc == 0) {
         pthread_mutex_lock(&s->mutex);
         bool alone = !db_in_transaction(s->db);

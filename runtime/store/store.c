@@ -149,7 +149,7 @@ int store_open(const char *dir, struct store **out, struct err *e)
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_nomem(e, sizeof *s, "the store");
-    s->blobs_fd = s->session_fd = -1;
+    s->blobs_fd = s->session_fd = s->presence_fd = -1;
     pthread_mutex_init(&s->mutex, NULL);
     int rc = fs_mkdirs(dir, e);
     if (rc != 0)
@@ -162,6 +162,8 @@ int store_open(const char *dir, struct store **out, struct err *e)
         rc = make_dirs(s, e);
     if (rc == 0)
         rc = open_index(s, e);
+    if (rc == 0)
+        rc = presence_enter(s, e);
     if (rc == 0)
         rc = scratch_sweep(s, e);
     if (rc != 0)
@@ -176,6 +178,7 @@ void store_close(struct store *s)
     if (!s)
         return;
     scratch_close(s);
+    presence_leave(s);
     db_close(s->db);
     if (s->blobs_fd >= 0)
         close(s->blobs_fd);

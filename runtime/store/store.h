@@ -80,6 +80,9 @@ struct record {
 /* 0 and *out (free with record_free) when the record is there and all its blobs pass the cheap check; ERR_NOTFOUND
  * otherwise (a damaged or missing blob drops the record; `why`, if not NULL, gets a sentence). */
 int store_get_record(struct store *s, const struct digest *key, struct record **out, struct err *why);
+/* Marks a record as used now: whoever has found it and will read its blobs says so, and gc then leaves it alone as long as
+ * this process has the store open. ERR_NOTFOUND when gc was faster: a miss. */
+int store_use_record(struct store *s, const struct digest *key, struct err *e);
 int store_put_record(struct store *s, const struct record *r, struct err *e); /* durable when it returns */
 void record_free(struct record *r);
 

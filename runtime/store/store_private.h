@@ -20,6 +20,8 @@ struct store {
     char *session;    /* DIR/tmp/s-XXXXXX, made on first use; flock'ed through session_fd */
     int session_fd;
     unsigned counter; /* names of scratch folders */
+    char *presence;   /* DIR/locks/p-XXXXXX, flock'ed through presence_fd */
+    int presence_fd;
     char *warning;    /* what opening had to set aside; NULL */
 };
 
@@ -33,6 +35,13 @@ int blob_forget(struct store *s, const struct digest *d, struct err *e);
 /* scratch.c */
 int scratch_sweep(struct store *s, struct err *e); /* removes what dead processes left in tmp/ and locks/ */
 void scratch_close(struct store *s);
+
+/* presence.c */
+int presence_enter(struct store *s, struct err *e);
+void presence_leave(struct store *s);
+int64_t presence_oldest(struct store *s); /* unix seconds in which the oldest process began that has the store open */
+int gate_enter(struct store *s, bool exclusive, int *fd, struct err *e);
+void gate_leave(int fd);
 
 static inline int64_t stat_mtime(const struct stat *st)
 {

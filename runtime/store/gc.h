@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gc: keeping the store small and sound: what is in it, pins, eviction, full verification.
+ *
+ * Eviction takes the records that were used longest ago, then the blobs that no record names. Never taken: what a pin
+ * names, and what was made or used since the oldest process began that has the store open (processes mark themselves with
+ * a flock'ed file in DIR/locks). Others may work on the store meanwhile. docs/store.md, invariant 13.
+ */
+#ifndef PKG_STORE_GC_H
+#define PKG_STORE_GC_H
+
+#include "runtime/exec/progress.h"
+#include "runtime/store/store.h"
+
+struct gc_options {
+    uint64_t max_size; /* bytes of blobs to end with; 0: no limit */
+    int64_t max_age;   /* seconds since the last use; 0: no limit */
+    bool dry_run;      /* only say what would go */
+};
+
+struct gc_result {
+    size_t records, blobs, checkpoints; /* removed */
+    uint64_t bytes;                     /* freed, of blobs and checkpoints */
+    size_t kept_records, kept_blobs;
+    uint64_t kept_bytes;
+    size_t protected_records;           /* kept though the limits asked for them: pinned or in use */
+};
+/* Without limits it only removes blobs that no record names and checkpoints older than 30 days. */
+int store_gc(struct store *s, const struct gc_options *o, const struct progress *p, struct gc_result *out, struct err *e);
+
+struct verify_result {
+    size_t blobs, damaged, dropped; /* dropped: records that named a damaged or missing blob */
+    uint64_t bytes;
+};
+/* Digests every blob. Damaged ones are removed and the records that name them dropped, unless dry_run; `found` (may be
+ * NULL) is told of each: its digest and what is wrong. */
+int store_verify(struct store *s, bool dry_run, void (*found)(void *u, const char *digest_hex, const char *what), void *u,
+                 const struct progress *p, struct verify_result *out, struct err *e);
+
+struct store_usage {
+    size_t records, blobs, checkpoints;
+    uint64_t blob_bytes, unnamed_bytes, checkpoint_bytes, index_bytes; /* unnamed: blobs that no record names */
+};
+int store_du(struct store *s, struct store_usage *out, struct err *e);
+
+struct record_row {
+    struct digest key;
+    char *op, *types;    /* "train", "adapter,log" */
+    uint64_t bytes;      /* of all its blobs, shared ones included */
+    int64_t made, used;  /* unix seconds */
+    double wall;
+    bool pinned;
+};
+int store_ls(struct store *s, struct record_row **rows, size_t *n, struct err *e); /* used last first */
+void store_ls_free(struct record_row *rows, size_t n);
+
+/* Pins: a name holds any number of keys until it is taken away. */
+int store_pin(struct store *s, const char *name, const struct digest *keys, size_t n, struct err *e);
+int store_unpin(struct store *s, const char *name, size_t *removed, struct err *e);
+struct pin_row {
+    char *name;
+    struct digest key;
+    int64_t at;
+};
+int store_pins(struct store *s, struct pin_row **rows, size_t *n, struct err *e); /* by name, then key */
+void store_pins_free(struct pin_row *rows, size_t n);
+
+#endif
