@@ -158,8 +158,10 @@ int added_read(struct added *a, const struct js *list, const struct text_map *vo
     if (list && js_kind(list) != JS_ARRAY && js_kind(list) != JS_NULL)
         return err_set(e, ERR_INPUT, "%s: \"added_tokens\" should be a list", what);
     int rc = read_tokens(a, list, vocab, n, norm, what, e);
+    /* \w of Rust's regex crate: Alphabetic, marks, decimal digits, connectors, joiners */
     if (rc == 0)
-        rc = regex_new(STR("\\w"), false, what, &a->word, e);
+        rc = regex_new(STR("[\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"),
+                       false, what, &a->word, e);
     if (rc == 0 && (build(a, &a->raw, false) < 0 || build(a, &a->normalized, true) < 0))
         rc = err_nomem(e, 0, "added tokens");
     return rc;
