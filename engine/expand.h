@@ -12,9 +12,7 @@
 #define PKG_ENGINE_EXPAND_H
 
 #include "engine/graph.h"
-#include "engine/own.h"
-#include "engine/spec.h"
-#include "engine/sweep.h"
+#include "engine/edition.h"
 
 enum { EXPAND_NODES = 200000, EXPAND_STEPS = 5000000 };
 
