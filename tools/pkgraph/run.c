@@ -12,6 +12,7 @@
 #include "tools/pkgraph/metrics.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
+#include "tools/pkgraph/threads.h"
 #include "tools/pkgraph/ui.h"
 
 static double now(void)
@@ -127,6 +128,11 @@ static int run_run(const struct args *a)
     int status = budget(a, &o);
     if (status == STATUS_DONE)
         status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | SESSION_READ);
+    if (status == STATUS_DONE && (s.plan->n_run || s.plan->n_pending) && !getenv("GOMP_SPINCOUNT")) {
+        session_close(&s);
+        threads_block_soon();
+        status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | SESSION_READ);
+    }
     if (status == STATUS_DONE)
         status = carry_out(a, &s, &o, began);
     session_close(&s);
