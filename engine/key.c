@@ -270,6 +270,17 @@ void key_changes_free(struct key_change *c, size_t n)
     free(c);
 }
 
+/* At most 60 bytes of z, cut between characters. */
+static struct str shorten(const char *z)
+{
+    struct str s = str_of(z);
+    if (s.n <= 60)
+        return s;
+    for (s.n = 60; s.n && ((unsigned char)z[s.n] & 0xc0) == 0x80; s.n--)
+        ;
+    return s;
+}
+
 static void change_text(struct buf *out, const struct key_change *c)
 {
     static const char *const what[] = {[KEY_INPUT] = "input", [KEY_SOURCE] = "source"};
@@ -281,7 +292,10 @@ static void change_text(struct buf *out, const struct key_change *c)
         buf_printf(out, "operator version %s -> %s", c->was ? c->was : "none", c->now ? c->now : "none");
         break;
     case KEY_PARAM:
-        buf_printf(out, "%s %.60s -> %.60s", c->name, c->was ? c->was : "unset", c->now ? c->now : "unset");
+        buf_printf(out, "%s ", c->name);
+        buf_str(out, shorten(c->was ? c->was : "unset"));
+        buf_puts(out, " -> ");
+        buf_str(out, shorten(c->now ? c->now : "unset"));
         break;
     case KEY_INPUT:
     case KEY_SOURCE:
