@@ -2,7 +2,7 @@
  *
  * gemm: cuts a product into tiles of C whose size depends on the shape alone, one library call each (gemm_lib). Tall
  * tiles, because a call packs its part of B once for all its rows; narrow ones when there are few rows, so that decoding
- * a token still occupies every core.
+ * a token still occupies every core. Large bf16 products on tile units go another way (gemm_blocked).
  *
  * Without bf16 in hardware a tile's parts of A and B are converted to f32 in the worker's scratch and multiplied there:
  * the products of two bf16 numbers are exact in f32, so only the order of the sums differs from the hardware's.
@@ -16,6 +16,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
+#include "runtime/kernels/gemm_blocked.h"
 #include "runtime/kernels/gemm_lib.h"
 #include "runtime/kernels/scratch.h"
 
@@ -150,6 +151,9 @@ int gemm(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, const voi
     if (!m || !n || !k)
         return gemm_serial(f, m, n, k, t, a, lda, b, ldb, accumulate, c, ldc, e);
     struct job j = {.s = {f, m, n, k, lda, ldb, ldc, t, accumulate}, .a = a, .b = b, .c = c};
+    int rc = blocked_gemm(&j.s, a, b, c, e);
+    if (rc <= 0)
+        return rc;
     j.cols = m <= FEW_ROWS ? TILE_COLS_FEW : TILE_COLS;
     return run_job(&j, e);
 }
@@ -192,7 +196,7 @@ static void pack_block(void *u, size_t i)
             rows_to_f32(f, src, w->k, n, w->k);
         src = f;
     }
-    if (!src || lib_pack(n == PACK_COLS ? w->full : w->tail, src, w->data + i * w->full_bytes, &e))
+    if (!src || lib_pack(n == PACK_COLS ? w->full : w->tail, src, 1, w->k, w->data + i * w->full_bytes, &e))
         first_err_put(&p->err, &e);
 }
 

@@ -32,6 +32,9 @@ typedef const dnnl_memory_desc_t *md_view;
 
 enum { CACHE_MAX = 2048, BUCKETS = 1024, BLAS_FLOPS = 1 << 16 };
 
+/* Beside the products: arranging a weight for a layout; lda and ldb are then the strides of k and n. */
+#define FORM_PACK ((enum gemm_form)(GEMM_TN + 1))
+
 struct lib_layout {
     size_t n, k;
     enum dtype t;
@@ -61,7 +64,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static dnnl_engine_t engine;
 static dnnl_stream_t stream; /* CPU streams have no state: calls return when the work is done */
 static dnnl_status_t engine_rc;
-static bool has_bf16;
+static bool has_bf16, has_tiles;
 
 static void start(void)
 {
@@ -70,7 +73,9 @@ static void start(void)
     if (engine_rc == dnnl_success)
         engine_rc = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
     unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), need = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+    unsigned tiles = (unsigned)dnnl_cpu_isa_avx512_core_amx;
     has_bf16 = (isa & need) == need;
+    has_tiles = (isa & tiles) == tiles;
 }
 
 bool gemm_has_bf16(void)
@@ -79,15 +84,20 @@ bool gemm_has_bf16(void)
     return has_bf16;
 }
 
+bool lib_has_tiles(void)
+{
+    pthread_once(&once, start);
+    return has_tiles;
+}
+
 const char *gemm_version(void)
 {
     static char text[128];
     static pthread_mutex_t once_text = PTHREAD_MUTEX_INITIALIZER;
     pthread_once(&once, start);
     const dnnl_version_t *v = dnnl_version();
-    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), amx = (unsigned)dnnl_cpu_isa_avx512_core_amx,
-             core = (unsigned)dnnl_cpu_isa_avx512_core;
-    const char *name = (isa & amx) == amx     ? "avx512_core_amx"
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), core = (unsigned)dnnl_cpu_isa_avx512_core;
+    const char *name = has_tiles              ? "avx512_core_amx"
                        : has_bf16             ? "avx512_core_bf16"
                        : (isa & core) == core ? "avx512_core"
                                               : "avx2 or less";
@@ -241,6 +251,17 @@ static dnnl_status_t shape_pd(const struct lib_shape *s, const struct lib_layout
     return rc;
 }
 
+static dnnl_status_t pack_pd(const struct lib_shape *s, const struct lib_layout *l, dnnl_primitive_desc_t *pd)
+{
+    dnnl_memory_desc_t plain;
+    dnnl_status_t rc = md_strides(&plain, s->k, s->n, lib_type(s->t), s->k == 1 ? s->n * s->ldb : s->lda, s->n == 1 ? s->k * s->lda : s->ldb);
+    if (rc != dnnl_success)
+        return rc;
+    rc = dnnl_reorder_primitive_desc_create(pd, MD(plain), engine, MD(l->md), engine, NULL);
+    md_free(&plain, true);
+    return rc;
+}
+
 static void entry_free(struct entry *x)
 {
     if (x->prim)
@@ -266,7 +287,8 @@ static struct entry *entry_new(const struct lib_shape *s, const struct lib_layou
     }
     x->shape = *s;
     x->packed = l != NULL;
-    dnnl_status_t rc = shape_pd(s, l, false, &x->pd);
+    bool pack = s->form == FORM_PACK;
+    dnnl_status_t rc = pack ? pack_pd(s, l, &x->pd) : shape_pd(s, l, false, &x->pd);
     if (rc == dnnl_success)
         rc = dnnl_primitive_create(&x->prim, x->pd);
     if (rc != dnnl_success) {
@@ -274,8 +296,8 @@ static struct entry *entry_new(const struct lib_shape *s, const struct lib_layou
         entry_free(x);
         return NULL;
     }
-    x->slow = l && is_plain_loops(x->pd);
-    md_view pad = dnnl_primitive_desc_query_md(x->pd, dnnl_query_scratchpad_md, 0);
+    x->slow = l && !pack && is_plain_loops(x->pd);
+    md_view pad = pack ? NULL : dnnl_primitive_desc_query_md(x->pd, dnnl_query_scratchpad_md, 0);
     x->scratch = pad ? dnnl_memory_desc_get_size(pad) : 0;
     return x;
 }
@@ -365,25 +387,32 @@ static void entry_put(struct entry *x)
     pthread_mutex_unlock(&lock);
 }
 
-static int entry_run(struct entry *x, const void *a, const void *b, float *c, struct err *e)
+/* b is NULL for an entry that packs. */
+static int entry_run(struct entry *x, const void *a, const void *b, void *c, struct err *e)
 {
-    static const int arg[4] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
-    static const dnnl_query_t query[4] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md, dnnl_query_scratchpad_md};
     void *pad = NULL;
     if (x->scratch && !(pad = scratch_get(SCRATCH_LIB, x->scratch, e)))
         return e->code;
-    void *data[4] = {(void *)(uintptr_t)a, (void *)(uintptr_t)b, c, pad};
+    const struct {
+        int arg;
+        dnnl_query_t query;
+        void *data;
+    } use[4] = {{DNNL_ARG_SRC, dnnl_query_src_md, (void *)(uintptr_t)a},
+                {DNNL_ARG_DST, dnnl_query_dst_md, c},
+                {DNNL_ARG_WEIGHTS, dnnl_query_weights_md, (void *)(uintptr_t)b},
+                {DNNL_ARG_SCRATCHPAD, dnnl_query_scratchpad_md, pad}};
     dnnl_exec_arg_t args[4];
     dnnl_status_t rc = dnnl_success;
-    int n = 0, want = pad ? 4 : 3;
-    for (; n < want && rc == dnnl_success; n++) {
-        args[n].arg = arg[n];
-        rc = dnnl_memory_create(&args[n].memory, dnnl_primitive_desc_query_md(x->pd, query[n], 0), engine, data[n]);
-        if (rc != dnnl_success)
-            break;
+    int n = 0;
+    for (int i = 0; i < 4 && rc == dnnl_success; i++) {
+        if (!use[i].data)
+            continue;
+        args[n].arg = use[i].arg;
+        rc = dnnl_memory_create(&args[n].memory, dnnl_primitive_desc_query_md(x->pd, use[i].query, 0), engine, use[i].data);
+        n += rc == dnnl_success;
     }
     if (rc == dnnl_success)
-        rc = dnnl_primitive_execute(x->prim, stream, want, args);
+        rc = dnnl_primitive_execute(x->prim, stream, n, args);
     for (int i = 0; i < n; i++)
         dnnl_memory_destroy(args[i].memory);
     return rc == dnnl_success ? 0 : refused(e, "to run the product", &x->shape, rc);
@@ -515,34 +544,14 @@ size_t lib_layout_bytes(const struct lib_layout *l)
     return dnnl_memory_desc_get_size(MD(l->md));
 }
 
-int lib_pack(const struct lib_layout *l, const void *w, void *packed, struct err *e)
+int lib_pack(const struct lib_layout *l, const void *src, size_t rs, size_t cs, void *packed, struct err *e)
 {
-    struct lib_shape s = {.form = GEMM_NT, .m = 1, .n = l->n, .k = l->k, .t = l->t};
-    dnnl_memory_desc_t plain;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_t p = NULL;
-    dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, NULL}, {DNNL_ARG_TO, NULL}};
+    struct lib_shape s = {.form = FORM_PACK, .m = 1, .n = l->n, .k = l->k, .lda = rs, .ldb = cs, .t = l->t};
     int before = one_thread_begin();
-    dnnl_status_t rc = md_strides(&plain, l->k, l->n, lib_type(l->t), 1, stride(l->k, l->n, l->k));
-    bool made = rc == dnnl_success;
-    if (rc == dnnl_success)
-        rc = dnnl_reorder_primitive_desc_create(&pd, MD(plain), engine, MD(l->md), engine, NULL);
-    if (rc == dnnl_success)
-        rc = dnnl_primitive_create(&p, pd);
-    if (rc == dnnl_success)
-        rc = dnnl_memory_create(&args[0].memory, MD(plain), engine, (void *)(uintptr_t)w);
-    if (rc == dnnl_success)
-        rc = dnnl_memory_create(&args[1].memory, MD(l->md), engine, packed);
-    if (rc == dnnl_success)
-        rc = dnnl_primitive_execute(p, stream, 2, args);
-    for (int i = 0; i < 2; i++)
-        if (args[i].memory)
-            dnnl_memory_destroy(args[i].memory);
-    if (p)
-        dnnl_primitive_destroy(p);
-    if (pd)
-        dnnl_primitive_desc_destroy(pd);
-    md_free(&plain, made);
+    struct entry *x = entry_get(&s, l, e);
+    int rc = x ? entry_run(x, src, NULL, packed, e) : e->code;
+    if (x)
+        entry_put(x);
     one_thread_end(before);
-    return rc == dnnl_success ? 0 : refused(e, "to pack a weight", &s, rc);
+    return rc;
 }

@@ -25,6 +25,8 @@ int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *
 /* Layouts are made once a shape and live as long as the process. */
 int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **out, struct err *e);
 size_t lib_layout_bytes(const struct lib_layout *l);
-int lib_pack(const struct lib_layout *l, const void *w, void *packed, struct err *e); /* w (n, k) rows without gaps */
+/* src (k, n) with strides rs, cs in elements: a weight (n, k) without gaps has rs = 1, cs = k. */
+int lib_pack(const struct lib_layout *l, const void *src, size_t rs, size_t cs, void *packed, struct err *e);
+bool lib_has_tiles(void); /* AMX */
 
 #endif
