@@ -43,4 +43,19 @@ pk run d.yaml --events f4; [ -z "$(ran f4)" ] || fail "a touched file ran"
 # a damaged store is a miss
 find .pkgraph/blobs -type f -size +10k -exec sh -c 'chmod u+w "$1"; : >"$1"' _ {} \;
 pk run s.yaml --events e8; is_status 0 "after damage"; says loss
+
+pk cache du; is_status 0 "cache du"; says records
+pk cache ls; is_status 0 "cache ls"; says sensitivity
+pk cache ls --json; is_status 0 "cache ls --json"; says '"wall"'
+pk cache pin tiny s.yaml; is_status 0 "cache pin"; says "holds 12"
+pk cache gc --max-size 1B; is_status 0 "cache gc"; says removed
+pk run s.yaml --events g1; [ -z "$(ran g1)" ] || fail "pinned work ran: $(ran g1)"
+pk cache unpin tiny; is_status 0 "cache unpin"
+pk cache gc --max-age 1s --max-size 1B --dry-run; is_status 0 "cache gc --dry-run"; says "would remove"
+pk cache verify; is_status 0 "cache verify"
+f=$(find .pkgraph/blobs -type f -size +1k | sort | head -1); chmod u+w "$f"; printf 'x' | dd of="$f" conv=notrunc bs=1 seek=7 2>/dev/null
+pk cache verify; is_status 1 "cache verify of damage"
+pk cache verify; is_status 0 "cache verify after that"
+pk run s.yaml; is_status 0 "after cache verify"
+pk cache nothing; is_status 2 "cache of an unknown word"
 finish

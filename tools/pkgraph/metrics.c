@@ -132,6 +132,8 @@ static void put_metrics(struct sheet *s, const struct node *n, size_t node, cons
             snprintf(column, sizeof column, "%s%s", name, plain ? "" : " %");
         if (js_kind(js_iter_value(it)) != JS_INT && js_kind(js_iter_value(it)) != JS_REAL)
             continue;
+        if (task && js_get(m, task) && strcmp(task, name) != 0) /* loss of task loss; `show` has the rest */
+            continue;
         put(s, n, node, column, metric_text(text, name, js_num(js_iter_value(it), NAN), js_num(js_get(errors, name), NAN)));
     }
 }

@@ -225,11 +225,20 @@ static void start(struct ui *u, const struct sched_event *ev)
         line_for(u, COLOUR_NONE, "start", ev->node, rest);
 }
 
+/* The same work told in another measure (steps beside tokens). */
+static bool other_measure(const struct shown *s, const struct sched_event *ev)
+{
+    return strcmp(s->unit, ev->unit ? ev->unit : "") != 0 && ev->total > 0 && fabs(ev->done / ev->total - share_of(s)) < 0.1;
+}
+
 static void progress(struct ui *u, const struct sched_event *ev)
 {
     struct shown *s = &u->nodes[ev->node];
+    bool first = !s->progressed || strcmp(s->unit, ev->unit ? ev->unit : "") != 0;
     s->waiting = false;
-    if (!s->progressed && ev->total > 0 && ev->done > 0.02 * ev->total) {
+    if (s->progressed && other_measure(s, ev))
+        return;
+    if (first && ((ev->total > 0 && ev->done > 0.02 * ev->total) || s->progressed)) {
         s->base = ev->done;
         s->base_at = ev->now;
     }

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cache: what is in the store, what it weighs, keeping it small and sound. Works beside running processes.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/param.h"
+#include "runtime/base/fs.h"
+#include "runtime/store/gc.h"
+#include "tools/pkgraph/session.h"
+#include "tools/pkgraph/term.h"
+
+static int failed(const struct err *e)
+{
+    say_err(e);
+    return e->code == ERR_INPUT || e->code == ERR_NOTFOUND ? STATUS_USAGE : STATUS_FAILED;
+}
+
+static int du(struct store *s, const struct args *a)
+{
+    struct store_usage u;
+    struct err e = {0};
+    char x[TEXT_MAX];
+    if (store_du(s, &u, &e) != 0)
+        return failed(&e);
+    if (args_has(a, "json")) {
+        printf("{\"records\":%zu,\"blobs\":%zu,\"blob_bytes\":%llu,\"unnamed_bytes\":%llu,\"checkpoints\":%zu,\"checkpoint_bytes\":%llu,"
+               "\"index_bytes\":%llu}\n",
+               u.records, u.blobs, (unsigned long long)u.blob_bytes, (unsigned long long)u.unnamed_bytes, u.checkpoints,
+               (unsigned long long)u.checkpoint_bytes, (unsigned long long)u.index_bytes);
+        return STATUS_DONE;
+    }
+    printf("%-12s %s\n", "store", store_dir(s));
+    printf("%-12s %zu\n", "records", u.records);
+    printf("%-12s %s in %zu files\n", "blobs", text_bytes(x, (double)u.blob_bytes), u.blobs);
+    if (u.unnamed_bytes)
+        printf("%-12s %s that no record names (`cache gc` removes them)\n", "", text_bytes(x, (double)u.unnamed_bytes));
+    if (u.checkpoints)
+        printf("%-12s %s in %zu\n", "checkpoints", text_bytes(x, (double)u.checkpoint_bytes), u.checkpoints);
+    printf("%-12s %s\n", "index", text_bytes(x, (double)u.index_bytes));
+    return STATUS_DONE;
+}
+
+static struct js *record_json(const struct record_row *r, const char *hex)
+{
+    struct js *j = js_object();
+    js_set(j, "key", js_new_cstr(hex));
+    js_set(j, "op", js_new_cstr(r->op));
+    js_set(j, "types", js_new_cstr(r->types));
+    js_set(j, "bytes", js_new_int((int64_t)r->bytes));
+    js_set(j, "made", js_new_int(r->made));
+    js_set(j, "used", js_new_int(r->used));
+    js_set(j, "wall", js_new_num(r->wall));
+    js_set(j, "pinned", js_new_bool(r->pinned));
+    return j;
+}
+
+static int ls(struct store *s, const struct args *a)
+{
+    struct record_row *rows = NULL;
+    size_t n = 0;
+    struct err e = {0};
+    struct table t = {.cols = 7};
+    static const char *const head[] = {"key", "op", "gave", "size", "took", "last used", "pinned"};
+    if (store_ls(s, &rows, &n, &e) != 0)
+        return failed(&e);
+    struct js *list = js_array();
+    for (size_t i = 0; i < 7; i++)
+        table_cell(&t, "%s", head[i]);
+    for (size_t i = 0; i < n; i++) {
+        char hex[DIGEST_HEX], x[TEXT_MAX];
+        digest_hex(&rows[i].key, hex);
+        table_cell(&t, "%.12s", hex);
+        table_cell(&t, "%s", rows[i].op);
+        table_cell(&t, "%s", rows[i].types);
+        table_cell(&t, "%s", text_bytes(x, (double)rows[i].bytes));
+        table_cell(&t, "%s", text_seconds(x, rows[i].wall));
+        table_cell(&t, "%s", text_when(x, rows[i].used));
+        table_cell(&t, "%s", rows[i].pinned ? "pinned" : "");
+        js_push(list, record_json(&rows[i], hex));
+    }
+    int status = STATUS_DONE;
+    if (args_has(a, "json")) {
+        struct buf b = {0};
+        js_write_pretty(&b, list);
+        buf_putc(&b, '\n');
+        status = print_buf(&b);
+    } else {
+        table_print(&t, true, stdout);
+    }
+    js_free(list);
+    table_release(&t);
+    store_ls_free(rows, n);
+    return status;
+}
+
+static int gc(struct store *s, const struct args *a)
+{
+    struct gc_options o = {.dry_run = args_has(a, "dry-run")};
+    struct gc_result r;
+    struct err e = {0};
+    char x[TEXT_MAX], y[TEXT_MAX];
+    int64_t v = 0;
+    const char *size = args_get(a, "max-size"), *age = args_get(a, "max-age");
+    if (size && (!parse_size(str_of(size), &v) || v <= 0))
+        return usage_error(a->command, "--max-size %s: a size such as 50GiB", size);
+    o.max_size = (uint64_t)v;
+    struct str days = str_of(age);
+    double seconds = 0, scale = 1;
+    if (age && str_ends(days, "d")) { /* durations of specs end at hours */
+        days.n--;
+        scale = 86400;
+    }
+    if (age && ((scale > 1 ? !parse_float(days, &seconds) : !parse_duration(days, &seconds)) || seconds <= 0))
+        return usage_error(a->command, "--max-age %s: a time such as 30d or 12h", age);
+    o.max_age = (int64_t)(seconds * scale);
+    if (store_gc(s, &o, NULL, &r, &e) != 0)
+        return failed(&e);
+    printf("%s %zu record%s, %zu file%s and %zu checkpoint%s: %s; %zu records and %s stay\n", o.dry_run ? "would remove" : "removed",
+           r.records, r.records == 1 ? "" : "s", r.blobs, r.blobs == 1 ? "" : "s", r.checkpoints, r.checkpoints == 1 ? "" : "s",
+           text_bytes(x, (double)r.bytes), r.kept_records, text_bytes(y, (double)r.kept_bytes));
+    if (r.protected_records)
+        printf("%zu of them beyond the limits, pinned or in use\n", r.protected_records);
+    return STATUS_DONE;
+}
+
+static void damaged(void *u, const char *digest_hex, const char *what)
+{
+    (void)u;
+    say_error("%.12s: %s", digest_hex, what);
+}
+
+static int verify(struct store *s, const struct args *a)
+{
+    struct verify_result r;
+    struct err e = {0};
+    char x[TEXT_MAX];
+    bool dry = args_has(a, "dry-run");
+    if (store_verify(s, dry, damaged, NULL, NULL, &r, &e) != 0)
+        return failed(&e);
+    printf("%zu files, %s: %zu damaged; %zu record%s %s\n", r.blobs, text_bytes(x, (double)r.bytes), r.damaged, r.dropped,
+           r.dropped == 1 ? "" : "s", dry ? "would be dropped" : "dropped");
+    return r.damaged || r.dropped ? STATUS_FAILED : STATUS_DONE;
+}
+
+static int pins(struct store *s)
+{
+    struct pin_row *rows = NULL;
+    size_t n = 0;
+    struct err e = {0};
+    if (store_pins(s, &rows, &n, &e) != 0)
+        return failed(&e);
+    for (size_t i = 0; i < n;) {
+        size_t k = i;
+        char x[TEXT_MAX];
+        while (k < n && strcmp(rows[k].name, rows[i].name) == 0)
+            k++;
+        printf("%s: %zu record%s, since %s\n", rows[i].name, k - i, k - i == 1 ? "" : "s", text_when(x, rows[i].at));
+        i = k;
+    }
+    store_pins_free(rows, n);
+    return STATUS_DONE;
+}
+
+/* Holds all that the spec has in the store now. */
+static int pin(const struct args *a)
+{
+    struct args spec = *a;
+    struct session s = {0};
+    struct err e = {0};
+    size_t n = 0;
+    spec.pos += 2;
+    spec.n_pos = 1;
+    int status = session_open(&s, &spec, SESSION_STORE | SESSION_PLAN | SESSION_READ);
+    struct digest *keys = status == STATUS_DONE ? calloc(s.graph->n + 1, sizeof *keys) : NULL;
+    for (size_t i = 0; keys && i < s.graph->n; i++)
+        if (s.plan->nodes[i].record)
+            keys[n++] = s.plan->nodes[i].record->key;
+    if (keys && n == 0) {
+        say_error("nothing of %s is in the store yet", a->pos[2]);
+        status = STATUS_FAILED;
+    } else if (keys) {
+        status = store_pin(s.store, a->pos[1], keys, n, &e) == 0 ? STATUS_DONE : failed(&e);
+        if (status == STATUS_DONE)
+            printf("%s holds %zu records\n", a->pos[1], n);
+    }
+    free(keys);
+    session_close(&s);
+    return status;
+}
+
+static int unpin(struct store *s, const char *name)
+{
+    struct err e = {0};
+    size_t removed = 0;
+    if (store_unpin(s, name, &removed, &e) != 0)
+        return failed(&e);
+    printf("%s: %zu record%s released\n", name, removed, removed == 1 ? "" : "s");
+    return STATUS_DONE;
+}
+
+static int with_store(const struct args *a, const char *what)
+{
+    struct store *s = NULL;
+    struct err e = {0};
+    if (!fs_is_dir(store_folder(a))) {
+        say_error("no store at %s", store_folder(a));
+        return STATUS_USAGE;
+    }
+    if (store_open(store_folder(a), &s, &e) != 0)
+        return failed(&e);
+    int status = strcmp(what, "du") == 0       ? du(s, a)
+                 : strcmp(what, "ls") == 0     ? ls(s, a)
+                 : strcmp(what, "gc") == 0     ? gc(s, a)
+                 : strcmp(what, "verify") == 0 ? verify(s, a)
+                 : strcmp(what, "pins") == 0   ? pins(s)
+                                               : unpin(s, a->pos[1]);
+    store_close(s);
+    return status;
+}
+
+static int run_cache(const struct args *a)
+{
+    static const struct {
+        const char *name;
+        size_t n_pos;
+    } verbs[] = {{"du", 1}, {"ls", 1}, {"gc", 1}, {"verify", 1}, {"pins", 1}, {"pin", 3}, {"unpin", 2}};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        if (strcmp(a->pos[0], verbs[i].name) != 0)
+            continue;
+        if (a->n_pos != verbs[i].n_pos)
+            return usage_error(a->command, "`cache %s` takes %zu argument%s", verbs[i].name, verbs[i].n_pos - 1, verbs[i].n_pos == 2 ? "" : "s");
+        return strcmp(a->pos[0], "pin") == 0 ? pin(a) : with_store(a, a->pos[0]);
+    }
+    return usage_error(a->command, "cache %s: it is one of du, ls, gc, verify, pins, pin, unpin", a->pos[0]);
+}
+
+static const struct option_def options[] = {
+    {.name = "max-size", .arg = "SIZE", .help = "gc: remove what was used longest ago until this much is left, such as 50GiB"},
+    {.name = "max-age", .arg = "TIME", .help = "gc: remove what was not used for this long, such as 30d or 12h"},
+    {.name = "dry-run", .help = "gc, verify: only say what would go"},
+    OPTIONS_JSON,
+    OPTIONS_SPEC,
+    OPTIONS_HELP,
+    {0},
+};
+
+const struct command cmd_cache = {
+    .name = "cache",
+    .usage = "du|ls|gc|verify|pins|pin NAME SPEC|unpin NAME",
+    .summary = "the store: its size, its records, removing what is old, checking every byte",
+    .about = "gc without limits removes files that no record names. What a pin holds and what a running process uses stays.\n"
+             "verify reads and digests every file, removes damaged ones (they are computed again when needed), status 1 if any.",
+    .example = "pkgraph cache du\n"
+               "pkgraph cache gc --max-size 50GiB --dry-run\n"
+               "pkgraph cache pin paper specs/llama13b_to_7b.yaml",
+    .options = options,
+    .min_pos = 1,
+    .max_pos = 3,
+    .pos_choices = "du|ls|gc|verify|pins|pin|unpin",
+    .run = run_cache,
+};
