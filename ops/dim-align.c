@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * dim-align: blocks of the student's shape out of the teacher's matrices, where the sensitivity is largest (method.md 3).
- * One matrix at a time: its scores and weights are mapped, the block is copied bit for bit and written to its place.
+ * dim-align: blocks of the student's shape out of the teacher's matrices, where the sensitivity is largest (method.md
+ * 3). One matrix at a time: its scores and weights are mapped, the block is copied bit for bit and written to its
+ * place.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,8 @@ static void wanted_modules(const struct op_args *a, bool wanted[MOD_COUNT])
 static struct extract_options options(const struct op_args *a)
 {
     static const char *const names[] = {"submatrix", "row-column", "neuron", "random"};
-    struct extract_options o = {.reference = strcmp(op_str(a, "compat"), "reference") == 0, .seed = (uint64_t)op_int(a, "seed")};
+    struct extract_options o = {.reference = strcmp(op_str(a, "compat"), "reference") == 0,
+                                .seed = (uint64_t)op_int(a, "seed")};
     for (int i = 0; i < 4; i++)
         if (strcmp(op_str(a, "structure"), names[i]) == 0)
             o.structure = (enum structure)i;
@@ -48,31 +50,38 @@ static int check_scores(struct op_infer *x, const struct model_config *teacher, 
     if (js_get(scores, "model") && model_config_parse(js_get(scores, "model"), "scores", &c, e))
         return e->code;
     if (js_get(scores, "model") &&
-        (c.hidden_size != teacher->hidden_size || c.intermediate_size != teacher->intermediate_size || c.num_hidden_layers != teacher->num_hidden_layers ||
-         c.vocab_size != teacher->vocab_size || c.num_attention_heads != teacher->num_attention_heads || c.head_dim != teacher->head_dim))
+        (c.hidden_size != teacher->hidden_size || c.intermediate_size != teacher->intermediate_size ||
+         c.num_hidden_layers != teacher->num_hidden_layers || c.vocab_size != teacher->vocab_size ||
+         c.num_attention_heads != teacher->num_attention_heads || c.head_dim != teacher->head_dim))
         return err_set(e, ERR_INPUT,
-                       "the scores are those of another model (hidden_size %d, %d layers, vocab_size %d) than the one given as model (hidden_size %d, %d layers, "
+                       "the scores are those of another model (hidden_size %d, %d layers, vocab_size %d) than the one "
+                       "given as model (hidden_size %d, %d layers, "
                        "vocab_size %d)",
-                       c.hidden_size, c.num_hidden_layers, c.vocab_size, teacher->hidden_size, teacher->num_hidden_layers, teacher->vocab_size);
+                       c.hidden_size, c.num_hidden_layers, c.vocab_size, teacher->hidden_size,
+                       teacher->num_hidden_layers, teacher->vocab_size);
     for (int m = 0; m < MOD_COUNT && tensors; m++) {
         char name[PARAM_NAME_MAX];
         enum module from = m == MOD_HEAD && teacher->tie_word_embeddings ? MOD_EMBED : (enum module)m;
         param_name(name, m < MOD_LINEARS ? 0 : -1, from, false);
         if (wanted[m] && !js_get(tensors, name))
-            return err_set(e, ERR_INPUT, "there are no scores of %s: sensitivity was told to leave it out (modules); extract other modules, or score it",
+            return err_set(e, ERR_INPUT,
+                           "there are no scores of %s: sensitivity was told to leave it out (modules); extract other "
+                           "modules, or score it",
                            module_name((enum module)m));
     }
     return 0;
 }
 
-static int check_layers(struct op_infer *x, const struct model_config *teacher, const struct model_config *student, struct err *e)
+static int check_layers(struct op_infer *x, const struct model_config *teacher, const struct model_config *student,
+                        struct err *e)
 {
     const struct js *l = op_input(op_infer_args(x), "layers");
-    int64_t n = js_int(js_get(l, "teacher_layers"), teacher->num_hidden_layers), k = js_int(js_get(l, "student_layers"), student->num_hidden_layers);
+    int64_t n = js_int(js_get(l, "teacher_layers"), teacher->num_hidden_layers),
+            k = js_int(js_get(l, "student_layers"), student->num_hidden_layers);
     op_blame_input(x, "layers");
     if (n != teacher->num_hidden_layers || k != student->num_hidden_layers)
-        return err_set(e, ERR_INPUT, "the layer map leads from %lld layers to %lld; the teacher has %d, the student %d", (long long)n, (long long)k,
-                       teacher->num_hidden_layers, student->num_hidden_layers);
+        return err_set(e, ERR_INPUT, "the layer map leads from %lld layers to %lld; the teacher has %d, the student %d",
+                       (long long)n, (long long)k, teacher->num_hidden_layers, student->num_hidden_layers);
     return 0;
 }
 
@@ -98,7 +107,9 @@ static int align_infer(struct op_infer *x, struct err *e)
     struct extract_options o = options(a);
     op_blame_param(x, "shared_axes");
     if (!rc && op_bool(a, "shared_axes") && (o.structure != STRUCTURE_SUBMATRIX || o.reference))
-        rc = err_set(e, ERR_INPUT, "shared_axes chooses the windows of a layer together: it needs structure: submatrix and compat: none");
+        rc = err_set(
+            e, ERR_INPUT,
+            "shared_axes chooses the windows of a layer together: it needs structure: submatrix and compat: none");
     if (rc)
         return rc;
     struct js *d = js_object(), *names = js_array();
@@ -132,8 +143,11 @@ static void align_cost(const struct op_args *a, struct op_cost *c)
         largest = block > largest ? block : largest;
     }
     bool table = strcmp(op_str(a, "compat"), "reference") == 0;
-    *c = (struct op_cost){.flops = 8 * scores, .bytes_read = 4 * scores + w * blocks, .bytes_written = w * blocks,
-                          .peak_memory = (uint64_t)(w * largest + (table ? 4.0 * t.hidden_size * t.intermediate_size : 0)) + (64u << 20)};
+    *c = (struct op_cost){
+        .flops = 8 * scores,
+        .bytes_read = 4 * scores + w * blocks,
+        .bytes_written = w * blocks,
+        .peak_memory = (uint64_t)(w * largest + (table ? 4.0 * t.hidden_size * t.intermediate_size : 0)) + (64u << 20)};
 }
 
 /* ---- run time ---- */
@@ -150,7 +164,8 @@ struct align {
     struct js *tensors; /* of blocks.json */
 };
 
-static int find(const struct align *x, const struct extract_job *j, const struct tensor **w, const struct tensor **s, struct err *e)
+static int find(const struct align *x, const struct extract_job *j, const struct tensor **w, const struct tensor **s,
+                struct err *e)
 {
     *w = model_tensor(x->teacher, j->source);
     *s = st_find(x->scores, j->source);
@@ -218,7 +233,8 @@ static int write_json(struct align *x, struct err *e)
 {
     const char *path;
     struct js *j = js_object();
-    int rc = js_set(j, "structure", js_new_cstr(op_str(op_run_args(x->r), "structure"))) | js_set(j, "tensors", js_ref(x->tensors));
+    int rc = js_set(j, "structure", js_new_cstr(op_str(op_run_args(x->r), "structure"))) |
+             js_set(j, "tensors", js_ref(x->tensors));
     rc = rc ? err_nomem(e, 4096, "blocks.json") : op_out_file(x->r, "blocks", "blocks.json", &path, e);
     if (!rc)
         rc = js_save(path, j, e);
@@ -245,7 +261,8 @@ static int open_inputs(struct align *x, struct err *e)
         return rc;
     x->t = model_config(x->teacher);
     int *map = calloc((size_t)x->student.num_hidden_layers, sizeof *map);
-    rc = map ? layers_read(layers, (size_t)x->t->num_hidden_layers, (size_t)x->student.num_hidden_layers, map, e) : err_nomem(e, 4096, "layers");
+    rc = map ? layers_read(layers, (size_t)x->t->num_hidden_layers, (size_t)x->student.num_hidden_layers, map, e)
+             : err_nomem(e, 4096, "layers");
     if (!rc)
         rc = extract_plan(x->t, &x->student, map, wanted, &x->jobs, &x->n, e);
     free(map);
@@ -289,19 +306,34 @@ static const struct port_def inputs[] = {
 };
 
 static const struct port_def outputs[] = {
-    {.name = "blocks", .type = "blocks", .help = "one tensor for each extracted student parameter, in its name and shape, the teacher's type"},
+    {.name = "blocks",
+     .type = "blocks",
+     .help = "one tensor for each extracted student parameter, in its name and shape, the teacher's type"},
     {0},
 };
 
 static const struct param_def params[] = {
-    {.name = "structure", .type = PARAM_ENUM, .fallback = "submatrix", .choices = "submatrix|row-column|neuron|random",
-     .help = "submatrix: the contiguous window with the largest sum of scores; row-column: the rows and columns with the largest means; neuron: the single "
+    {.name = "structure",
+     .type = PARAM_ENUM,
+     .fallback = "submatrix",
+     .choices = "submatrix|row-column|neuron|random",
+     .help = "submatrix: the contiguous window with the largest sum of scores; row-column: the rows and columns with "
+             "the largest means; neuron: the single "
              "weights with the largest scores, in row-major order; random: a window drawn with seed"},
-    {.name = "modules", .type = PARAM_STRINGS, .fallback = "[attention, ffn, embed, lm_head]", .choices = "attention|ffn|embed|lm_head",
+    {.name = "modules",
+     .type = PARAM_STRINGS,
+     .fallback = "[attention, ffn, embed, lm_head]",
+     .choices = "attention|ffn|embed|lm_head",
      .help = "which matrices to extract"},
-    {.name = "shared_axes", .type = PARAM_BOOL, .fallback = "false",
-     .help = "one residual-stream window and one window of query heads, key heads and neurons a layer, instead of a window for each matrix"},
-    {.name = "compat", .type = PARAM_ENUM, .fallback = "none", .choices = "none|reference",
+    {.name = "shared_axes",
+     .type = PARAM_BOOL,
+     .fallback = "false",
+     .help = "one residual-stream window and one window of query heads, key heads and neurons a layer, instead of a "
+             "window for each matrix"},
+    {.name = "compat",
+     .type = PARAM_ENUM,
+     .fallback = "none",
+     .choices = "none|reference",
      .help = "reference: the published code's f32 summed-area table, which decides near ties in its own way"},
     PARAM_SEED,
     {0},
@@ -311,10 +343,14 @@ const struct op op_dim_align = {
     .name = "dim-align",
     .version = 1,
     .summary = "Cut blocks of the student's shape out of the teacher's matrices",
-    .doc = "Every matrix chooses its own window, as published; the first of equal sums in row-major order wins. Sums are f64. With grouped queries k and v use "
-           "the student's key/value width. lm_head and the embedding keep their rows (the vocabulary) and choose columns; a student with tied embeddings "
-           "has no lm_head block, and an untied student of a tied teacher takes both from the embedding. The paper names the structure `neuron` without "
-           "defining it; here it is the out x in single weights with the largest scores, kept in row-major order (embeddings transposed) and reshaped. "
+    .doc = "Every matrix chooses its own window, as published; the first of equal sums in row-major order wins. Sums "
+           "are f64. With grouped queries k and v use "
+           "the student's key/value width. lm_head and the embedding keep their rows (the vocabulary) and choose "
+           "columns; a student with tied embeddings "
+           "has no lm_head block, and an untied student of a tied teacher takes both from the embedding. The paper "
+           "names the structure `neuron` without "
+           "defining it; here it is the out x in single weights with the largest scores, kept in row-major order "
+           "(embeddings transposed) and reshaped. "
            "`shared_axes` is not in the paper: embedding and lm_head still choose their own columns.",
     .inputs = inputs,
     .outputs = outputs,

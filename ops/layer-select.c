@@ -26,15 +26,21 @@ static int check_list(struct op_infer *x, int n_teacher, int n_student, struct e
     size_t n = op_count(a, "layers");
     op_blame_param(x, listed == (n > 0) ? "layers" : "strategy");
     if (!listed)
-        return n == 0 ? 0 : err_set(e, ERR_INPUT, "layers is a list for strategy: explicit; strategy is %s", op_str(a, "strategy"));
+        return n == 0 ? 0
+                      : err_set(e, ERR_INPUT, "layers is a list for strategy: explicit; strategy is %s",
+                                op_str(a, "strategy"));
     if (n == 0)
-        return err_set(e, ERR_INPUT, "strategy: explicit needs layers: a list of %d teacher layers, one for each student layer", n_student);
+        return err_set(e, ERR_INPUT,
+                       "strategy: explicit needs layers: a list of %d teacher layers, one for each student layer",
+                       n_student);
     if (n != (size_t)n_student)
-        return err_set(e, ERR_INPUT, "layers has %zu entries; the student has %d layers and needs a teacher layer for each", n, n_student);
+        return err_set(e, ERR_INPUT,
+                       "layers has %zu entries; the student has %d layers and needs a teacher layer for each", n,
+                       n_student);
     for (size_t i = 0; i < n; i++)
         if (op_int_at(a, "layers", i) < 0 || op_int_at(a, "layers", i) >= n_teacher)
-            return err_set(e, ERR_INPUT, "layer %lld does not exist in the teacher, which has layers 0 to %d", (long long)op_int_at(a, "layers", i),
-                           n_teacher - 1);
+            return err_set(e, ERR_INPUT, "layer %lld does not exist in the teacher, which has layers 0 to %d",
+                           (long long)op_int_at(a, "layers", i), n_teacher - 1);
     return 0;
 }
 
@@ -45,7 +51,9 @@ static int select_infer(struct op_infer *x, struct err *e)
     op_blame_input(x, "student");
     int rc = configs(a, &teacher, &student, e);
     if (!rc && teacher.num_hidden_layers < student.num_hidden_layers)
-        rc = err_set(e, ERR_INPUT, "the student has %d layers, the scored teacher only %d: every student layer needs a teacher layer of its own",
+        rc = err_set(e, ERR_INPUT,
+                     "the student has %d layers, the scored teacher only %d: every student layer needs a teacher layer "
+                     "of its own",
                      student.num_hidden_layers, teacher.num_hidden_layers);
     if (!rc)
         rc = check_list(x, teacher.num_hidden_layers, student.num_hidden_layers, e);
@@ -118,10 +126,18 @@ static const struct port_def outputs[] = {
 };
 
 static const struct param_def params[] = {
-    {.name = "strategy", .type = PARAM_ENUM, .fallback = "sensitivity", .choices = "sensitivity|random|first|last|uniform|least|explicit",
-     .help = "sensitivity: the layers with the highest scores, in ascending order; random: drawn with seed; first, last: from one end; uniform: evenly "
+    {.name = "strategy",
+     .type = PARAM_ENUM,
+     .fallback = "sensitivity",
+     .choices = "sensitivity|random|first|last|uniform|least|explicit",
+     .help = "sensitivity: the layers with the highest scores, in ascending order; random: drawn with seed; first, "
+             "last: from one end; uniform: evenly "
              "spaced; least: the lowest scores; explicit: the list in layers"},
-    {.name = "layers", .type = PARAM_INTS, .min = 0, .max = 1e6, .help = "strategy explicit: teacher layer of each student layer, from 0"},
+    {.name = "layers",
+     .type = PARAM_INTS,
+     .min = 0,
+     .max = 1e6,
+     .help = "strategy explicit: teacher layer of each student layer, from 0"},
     PARAM_SEED,
     {0},
 };
@@ -130,8 +146,10 @@ const struct op op_layer_select = {
     .name = "layer-select",
     .version = 1,
     .summary = "Choose the teacher layers that feed the student's layers",
-    .doc = "A layer's score is the sum of the sensitivity over all its parameters, both norms included, whichever modules are extracted later. Ties go to the "
-           "lower layer. `uniform` takes round-half-up(i (n_L - 1) / (n_S - 1)). An explicit list is taken as it stands: any order, repetitions allowed.",
+    .doc = "A layer's score is the sum of the sensitivity over all its parameters, both norms included, whichever "
+           "modules are extracted later. Ties go to the "
+           "lower layer. `uniform` takes round-half-up(i (n_L - 1) / (n_S - 1)). An explicit list is taken as it "
+           "stands: any order, repetitions allowed.",
     .inputs = inputs,
     .outputs = outputs,
     .params = params,

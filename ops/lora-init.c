@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * lora-init: the adapter that training starts from (method.md 4): the teacher's blocks in their leading singular triplets, or
- * one of the other ways to begin. Where B starts at something else than zero the base is compensated, so that the student
- * starts as the unchanged student. The modules of a layer are factored side by side, the large ones alone.
+ * lora-init: the adapter that training starts from (method.md 4): the teacher's blocks in their leading singular
+ * triplets, or one of the other ways to begin. Where B starts at something else than zero the base is compensated, so
+ * that the student starts as the unchanged student. The modules of a layer are factored side by side, the large ones
+ * alone.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -72,13 +73,15 @@ static float scale_of(const struct op_args *a)
 static int check_shapes(const struct model_config *cut, const struct model_config *student, struct err *e)
 {
     if (cut->num_hidden_layers != student->num_hidden_layers)
-        return err_set(e, ERR_INPUT, "the blocks were cut for a student of %d layers; this one has %d", cut->num_hidden_layers, student->num_hidden_layers);
+        return err_set(e, ERR_INPUT, "the blocks were cut for a student of %d layers; this one has %d",
+                       cut->num_hidden_layers, student->num_hidden_layers);
     for (int m = 0; m <= MOD_HEAD; m++) {
         size_t r, c, rows, cols;
         module_shape(cut, (enum module)m, &r, &c);
         module_shape(student, (enum module)m, &rows, &cols);
         if (r != rows || c != cols)
-            return err_set(e, ERR_INPUT, "the blocks were cut for another student: %s is %zu x %zu there and %zu x %zu in this one",
+            return err_set(e, ERR_INPUT,
+                           "the blocks were cut for another student: %s is %zu x %zu there and %zu x %zu in this one",
                            module_name((enum module)m), r, c, rows, cols);
     }
     return 0;
@@ -95,7 +98,10 @@ static int check_blocks(struct op_infer *x, const struct model_config *student, 
         return 0;
     op_blame_param(x, "init");
     if (!b)
-        return err_set(e, ERR_INPUT, "init: %s starts from the teacher's blocks: connect blocks to a dim-align node, or choose init: default", op_str(a, "init"));
+        return err_set(
+            e, ERR_INPUT,
+            "init: %s starts from the teacher's blocks: connect blocks to a dim-align node, or choose init: default",
+            op_str(a, "init"));
     op_blame_input(x, "blocks");
     if (js_get(b, "student")) {
         if (model_config_parse(js_get(b, "student"), "blocks", &c, e))
@@ -103,7 +109,10 @@ static int check_blocks(struct op_infer *x, const struct model_config *student, 
         if (check_shapes(&c, student, e))
             return e->code;
     }
-    return any ? 0 : err_set(e, ERR_INPUT, "none of target_modules has a block: the adapter would be init: default; extract other modules, or name them in target_modules");
+    return any ? 0
+               : err_set(e, ERR_INPUT,
+                         "none of target_modules has a block: the adapter would be init: default; extract other "
+                         "modules, or name them in target_modules");
 }
 
 static struct js *describe(const struct op_args *a, bool compensated, const bool used[MOD_COUNT])
@@ -144,8 +153,9 @@ static int init_infer(struct op_infer *x, struct err *e)
         compensated = true;
         op_blame_param(x, "r");
         if ((size_t)op_int(a, "r") > (out < in ? out : in))
-            return err_set(e, ERR_INPUT, "r %lld is more than %s has singular values (%zu x %zu in the student); at most %zu", (long long)op_int(a, "r"),
-                           module_name((enum module)m), out, in, out < in ? out : in);
+            return err_set(e, ERR_INPUT,
+                           "r %lld is more than %s has singular values (%zu x %zu in the student); at most %zu",
+                           (long long)op_int(a, "r"), module_name((enum module)m), out, in, out < in ? out : in);
     }
     rc = check_blocks(x, &c, compensated, e);
     return rc ? rc : op_set_output(x, "adapter", describe(a, compensated, used), e);
@@ -165,7 +175,8 @@ static void init_cost(const struct op_args *a, struct op_cost *cost)
         if (how < 0)
             continue;
         pair_shape(&c, (enum module)m, &out, &in);
-        double times = m < MOD_LINEARS ? c.num_hidden_layers : 1, n = (double)out * (double)in, p = out > in ? (double)out : (double)in, q = n / p;
+        double times = m < MOD_LINEARS ? c.num_hidden_layers : 1, n = (double)out * (double)in,
+               p = out > in ? (double)out : (double)in, q = n / p;
         bool factors = lora_init_factors((enum lora_init)how);
         uint64_t memory = lora_start_memory((enum lora_init)how, out, in, (size_t)r);
         flops += times * (factors ? n * q + q * q * q / 2 : 50 * r * (double)in);
@@ -174,8 +185,11 @@ static void init_cost(const struct op_args *a, struct op_cost *cost)
         together += m < MOD_LINEARS ? memory : 0;
         largest = memory > largest ? memory : largest;
     }
-    *cost = (struct op_cost){.flops = flops, .bytes_read = read, .bytes_written = written,
-                             .peak_memory = (uint64_t)written + (together > largest ? together : largest) + (64u << 20)};
+    *cost =
+        (struct op_cost){.flops = flops,
+                         .bytes_read = read,
+                         .bytes_written = written,
+                         .peak_memory = (uint64_t)written + (together > largest ? together : largest) + (64u << 20)};
 }
 
 /* ---- run time ---- */
@@ -200,7 +214,8 @@ struct work {
 };
 
 /* {layer, module} in the order of struct lora: embedding, layers, lm_head. */
-static size_t list_pairs(const struct op_args *a, const struct model_config *c, struct job *jobs, struct lora_pair *pairs)
+static size_t list_pairs(const struct op_args *a, const struct model_config *c, struct job *jobs,
+                         struct lora_pair *pairs)
 {
     size_t n = 0;
     for (int l = -1; l <= c->num_hidden_layers; l++)
@@ -214,7 +229,9 @@ static size_t list_pairs(const struct op_args *a, const struct model_config *c, 
                 pairs[n].mod = (enum module)m;
                 pairs[n].r = (int)op_int(a, "r");
                 pairs[n].scale = scale_of(a);
-                jobs[n] = (struct job){.p = &pairs[n], .how = (enum lora_init)how, .seed = (uint64_t)op_int(a, "seed"),
+                jobs[n] = (struct job){.p = &pairs[n],
+                                       .how = (enum lora_init)how,
+                                       .seed = (uint64_t)op_int(a, "seed"),
                                        .half = strcmp(op_str(a, "compat"), "reference") == 0};
             }
             n++;
@@ -272,7 +289,8 @@ static int run_jobs(struct work *w, struct err *e)
     char name[PARAM_NAME_MAX];
     for (size_t i = 0; i < w->lora->n;) {
         size_t n = 1;
-        while (w->jobs[i].p->layer >= 0 && n < TOGETHER && i + n < w->lora->n && w->jobs[i + n].p->layer == w->jobs[i].p->layer)
+        while (w->jobs[i].p->layer >= 0 && n < TOGETHER && i + n < w->lora->n &&
+               w->jobs[i + n].p->layer == w->jobs[i].p->layer)
             n++;
         progress_update(op_progress(w->r), (double)i, (double)w->lora->n, "modules");
         int rc = progress_poll(op_progress(w->r), e);
@@ -294,7 +312,8 @@ static int run_jobs(struct work *w, struct err *e)
 /* PEFT's keys; init_lora_weights must say true, or PEFT would factor again when it loads the adapter. */
 static struct js *adapter_config(const struct op_args *a, const struct lora *l)
 {
-    static const char *const nulls[] = {"base_model_name_or_path", "revision", "modules_to_save", "layers_to_transform", "layers_pattern"};
+    static const char *const nulls[] = {"base_model_name_or_path", "revision", "modules_to_save", "layers_to_transform",
+                                        "layers_pattern"};
     struct js *c = js_object(), *names = js_array();
     for (int m = 0; m < MOD_COUNT; m++)
         for (size_t i = 0; i < l->n; i++)
@@ -399,28 +418,58 @@ static int init_run(struct op_run *r, struct err *e)
 
 static const struct port_def inputs[] = {
     {.name = "student", .type = "model", .help = "the model that the adapter is for"},
-    {.name = "blocks", .type = "blocks", .help = "teacher's blocks in the student's shapes; needed by svd and noise", .flags = PORT_OPTIONAL},
+    {.name = "blocks",
+     .type = "blocks",
+     .help = "teacher's blocks in the student's shapes; needed by svd and noise",
+     .flags = PORT_OPTIONAL},
     {0},
 };
 
 static const struct port_def outputs[] = {
-    {.name = "adapter", .type = "adapter", .help = "PEFT files, the compensation where B starts at something else than zero, and pkgraph.json"},
+    {.name = "adapter",
+     .type = "adapter",
+     .help = "PEFT files, the compensation where B starts at something else than zero, and pkgraph.json"},
     {0},
 };
 
 static const struct param_def params[] = {
-    {.name = "init", .type = PARAM_ENUM, .fallback = "svd", .choices = "svd|default|gaussian|pissa|olora|noise",
-     .help = "svd: leading singular triplets of the teacher's blocks, all singular values in B; default: A uniform, B zero; gaussian: A normal, B zero; pissa: "
-             "triplets of the student's own weights; olora: their QR; noise: svd of normal numbers with each block's standard deviation, the control"},
+    {.name = "init",
+     .type = PARAM_ENUM,
+     .fallback = "svd",
+     .choices = "svd|default|gaussian|pissa|olora|noise",
+     .help = "svd: leading singular triplets of the teacher's blocks, all singular values in B; default: A uniform, B "
+             "zero; gaussian: A normal, B zero; pissa: "
+             "triplets of the student's own weights; olora: their QR; noise: svd of normal numbers with each block's "
+             "standard deviation, the control"},
     {.name = "r", .type = PARAM_INT, .fallback = "16", .min = 1, .max = 65536, .help = "rank"},
-    {.name = "lora_alpha", .type = PARAM_FLOAT, .fallback = "16", .min = 1e-6, .max = 1e6, .help = "scale is lora_alpha / r"},
-    {.name = "lora_dropout", .type = PARAM_FLOAT, .fallback = "0.05", .min = 0, .max = 0.999, .help = "dropout on the adapter's input in training"},
+    {.name = "lora_alpha",
+     .type = PARAM_FLOAT,
+     .fallback = "16",
+     .min = 1e-6,
+     .max = 1e6,
+     .help = "scale is lora_alpha / r"},
+    {.name = "lora_dropout",
+     .type = PARAM_FLOAT,
+     .fallback = "0.05",
+     .min = 0,
+     .max = 0.999,
+     .help = "dropout on the adapter's input in training"},
     {.name = "use_rslora", .type = PARAM_BOOL, .fallback = "false", .help = "scale is lora_alpha / sqrt(r)"},
-    {.name = "target_modules", .type = PARAM_STRINGS, .fallback = "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, embed_tokens, lm_head]",
-     .choices = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj|embed_tokens|lm_head", .help = "modules that get an adapter"},
-    {.name = "rest", .type = PARAM_ENUM, .fallback = "default", .choices = "default|none",
+    {.name = "target_modules",
+     .type = PARAM_STRINGS,
+     .fallback = "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, embed_tokens, lm_head]",
+     .choices = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj|embed_tokens|lm_head",
+     .help = "modules that get an adapter"},
+    {.name = "rest",
+     .type = PARAM_ENUM,
+     .fallback = "default",
+     .choices = "default|none",
      .help = "svd and noise: targets without a block start as init: default, or get no adapter"},
-    {.name = "compat", .type = PARAM_ENUM, .fallback = "none", .choices = "none|reference", .help = "reference: factors rounded to f16, as the published code does"},
+    {.name = "compat",
+     .type = PARAM_ENUM,
+     .fallback = "none",
+     .choices = "none|reference",
+     .help = "reference: factors rounded to f16, as the published code does"},
     PARAM_SEED,
     {0},
 };
@@ -429,10 +478,14 @@ const struct op op_lora_init = {
     .name = "lora-init",
     .version = 1,
     .summary = "Make the adapter that training starts from",
-    .doc = "With init: svd a block M is U_r diag(s_r) V_r^T in its r leading singular triplets; B = U_r diag(s_r), A = V_r^T. The base is compensated by -scale B A, so "
-           "that the student starts unchanged. Targets without a block (modules that dim-align left out, lm_head of a tied student) follow `rest`. Random "
-           "draws depend on seed and module only. pissa: B = U_r sqrt(s_r / scale), A = sqrt(s_r / scale) V_r^T; olora: B and A are the leading columns of Q "
-           "and rows of R. Embeddings are factored as (d, V). In a tied student the embed_tokens adapter acts on the input side only, lm_head's on the output side.",
+    .doc = "With init: svd a block M is U_r diag(s_r) V_r^T in its r leading singular triplets; B = U_r diag(s_r), A = "
+           "V_r^T. The base is compensated by -scale B A, so "
+           "that the student starts unchanged. Targets without a block (modules that dim-align left out, lm_head of a "
+           "tied student) follow `rest`. Random "
+           "draws depend on seed and module only. pissa: B = U_r sqrt(s_r / scale), A = sqrt(s_r / scale) V_r^T; "
+           "olora: B and A are the leading columns of Q "
+           "and rows of R. Embeddings are factored as (d, V). In a tied student the embed_tokens adapter acts on the "
+           "input side only, lm_head's on the output side.",
     .inputs = inputs,
     .outputs = outputs,
     .params = params,

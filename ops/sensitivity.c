@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * sensitivity: S = sum over seed samples of |theta * dL_s/dtheta| for every parameter of the teacher (method.md 1). All
- * samples go end to end through one forward and one backward pass, layer by layer, so that every weight is read once in each
- * direction; the sink (runtime/model/scores.h) keeps the samples apart. Only where memory does not allow it are they
- * divided into groups.
+ * samples go end to end through one forward and one backward pass, layer by layer, so that every weight is read once in
+ * each direction; the sink (runtime/model/scores.h) keeps the samples apart. Only where memory does not allow it are
+ * they divided into groups.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -23,14 +23,16 @@ static void wanted_modules(const struct op_args *a, bool wanted[MOD_COUNT])
         const char *group;
         enum module first, last;
     } groups[] = {
-        {"attention", MOD_Q, MOD_O}, {"ffn", MOD_GATE, MOD_DOWN}, {"embed", MOD_EMBED, MOD_EMBED}, {"lm_head", MOD_HEAD, MOD_HEAD}, {"norms", MOD_INPUT_NORM, MOD_NORM},
+        {"attention", MOD_Q, MOD_O},     {"ffn", MOD_GATE, MOD_DOWN},         {"embed", MOD_EMBED, MOD_EMBED},
+        {"lm_head", MOD_HEAD, MOD_HEAD}, {"norms", MOD_INPUT_NORM, MOD_NORM},
     };
     for (int m = 0; m < MOD_COUNT; m++)
         wanted[m] = !op_is_set(a, "modules");
     for (size_t i = 0; op_is_set(a, "modules") && i < op_count(a, "modules"); i++)
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
             for (int m = (int)groups[g].first; m <= (int)groups[g].last; m++)
-                if (strcmp(op_str_at(a, "modules", i), groups[g].group) == 0 || strcmp(op_str_at(a, "modules", i), "all") == 0)
+                if (strcmp(op_str_at(a, "modules", i), groups[g].group) == 0 ||
+                    strcmp(op_str_at(a, "modules", i), "all") == 0)
                     wanted[m] = true;
 }
 
@@ -73,11 +75,13 @@ static int sensitivity_infer(struct op_infer *x, struct err *e)
     for (int m = 0; m < MOD_COUNT; m++)
         any |= wanted[m] && !(m == MOD_HEAD && c.tie_word_embeddings);
     if (!any)
-        return err_set(e, ERR_INPUT, "nothing is left to score: lm_head of a model with tied embeddings is its embedding; name embed");
+        return err_set(
+            e, ERR_INPUT,
+            "nothing is left to score: lm_head of a model with tied embeddings is its embedding; name embed");
     op_blame_param(x, "max_length");
     if (op_is_given(a, "max_length") && op_int(a, "max_length") > c.max_position_embeddings)
-        return err_set(e, ERR_INPUT, "max_length %lld is more than the model's %d positions (max_position_embeddings)", (long long)op_int(a, "max_length"),
-                       c.max_position_embeddings);
+        return err_set(e, ERR_INPUT, "max_length %lld is more than the model's %d positions (max_position_embeddings)",
+                       (long long)op_int(a, "max_length"), c.max_position_embeddings);
     struct js *d = js_object();
     js_set(d, "model", js_ref(js_get(op_input(a, "model"), "config")));
     js_set(d, "tensors", score_shapes(&c, wanted));
@@ -113,12 +117,15 @@ static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
     double rows = (double)js_int(js_get(op_input(a, "data"), "rows"), 32);
     if (op_is_set(a, "limit") && (double)op_int(a, "limit") < rows)
         rows = (double)op_int(a, "limit");
-    double longest = (double)max_length(a, &c), length = longest < 400 ? longest : 400, tokens = rows * length, n = parameters(&c);
+    double longest = (double)max_length(a, &c), length = longest < 400 ? longest : 400, tokens = rows * length,
+           n = parameters(&c);
     size_t fit = (size_t)(tokens < 65536 ? tokens : 65536); /* more go in groups */
     enum dtype t = op_compute(a), stored = op_model_dtype(a, "model");
-    *cost = (struct op_cost){.flops = 8 * n * tokens, .bytes_read = 2 * n * (double)dtype_size(stored),
+    *cost = (struct op_cost){.flops = 8 * n * tokens,
+                             .bytes_read = 2 * n * (double)dtype_size(stored),
                              .bytes_written = n * (strcmp(op_str(a, "dtype"), "bf16") == 0 ? 2 : 4)};
-    cost->peak_memory = pass_memory(&c, t, fit, fit / 2, true, true) + weights_memory(&c, stored, t, WEIGHTS_STREAMED) + scores_memory(&c, fit);
+    cost->peak_memory = pass_memory(&c, t, fit, fit / 2, true, true) + weights_memory(&c, stored, t, WEIGHTS_STREAMED) +
+                        scores_memory(&c, fit);
 }
 
 /* ---- samples ---- */
@@ -130,7 +137,7 @@ struct sample {
 };
 
 struct samples {
-    size_t n;          /* with at least one target */
+    size_t n; /* with at least one target */
     struct sample *v;
     struct js *skipped; /* [{row, reason}] */
     size_t tokens, targets, longest;
@@ -150,8 +157,8 @@ static void skip(struct samples *s, const struct progress *p, const struct row *
     js_set(k, "row", js_new_int((int64_t)i));
     js_set(k, "reason", js_new_cstr("no target token"));
     js_push(s->skipped, k);
-    progress_warn(p, "row %zu%s%s%s is skipped: no target token%s", i, row->id ? " (id " : "", row->id ? row->id : "", row->id ? ")" : "",
-                  x->cut ? "; what comes before the answer fills max_length" : "");
+    progress_warn(p, "row %zu%s%s%s is skipped: no target token%s", i, row->id ? " (id " : "", row->id ? row->id : "",
+                  row->id ? ")" : "", x->cut ? "; what comes before the answer fills max_length" : "");
 }
 
 static void warn_cut(const struct progress *p, const struct samples *s, size_t longest)
@@ -162,8 +169,8 @@ static void warn_cut(const struct progress *p, const struct samples *s, size_t l
         if (s->v[i].x.cut && n++ < NAMED)
             buf_printf(&b, "%s%d", n > 1 ? ", " : "", s->v[i].row);
     if (n)
-        progress_warn(p, "%zu rows are longer than max_length %zu and are cut there, as published: rows %s%s", n, longest, b.p ? b.p : "",
-                      n > NAMED ? ", ..." : "");
+        progress_warn(p, "%zu rows are longer than max_length %zu and are cut there, as published: rows %s%s", n,
+                      longest, b.p ? b.p : "", n > NAMED ? ", ..." : "");
     buf_release(&b);
 }
 
@@ -190,8 +197,10 @@ static int encode(struct op_run *r, struct model *m, const struct op_dataset *d,
             return err_prefix(e, "row %zu", i);
         for (size_t k = 0; k < v->x.n; k++)
             if (v->x.ids[k] < 0 || v->x.ids[k] >= model_config(m)->vocab_size)
-                return err_set(e, ERR_INPUT, "row %zu has token %d; the model's vocab_size is %d: tokenizer and weights do not belong together", i,
-                               v->x.ids[k], model_config(m)->vocab_size);
+                return err_set(
+                    e, ERR_INPUT,
+                    "row %zu has token %d; the model's vocab_size is %d: tokenizer and weights do not belong together",
+                    i, v->x.ids[k], model_config(m)->vocab_size);
         if (!v->x.n_target) {
             skip(s, op_progress(r), &d->rows.v[i], i, &v->x);
             encoded_release(&v->x);
@@ -203,8 +212,11 @@ static int encode(struct op_run *r, struct model *m, const struct op_dataset *d,
         s->n++;
     }
     if (!rc && !s->n)
-        rc = err_set(e, ERR_INPUT, "none of the %zu rows has a target token: nothing can be scored; raise max_length, or check that every row ends in an "
-                     "assistant turn", n);
+        rc = err_set(e, ERR_INPUT,
+                     "none of the %zu rows has a target token: nothing can be scored; raise max_length, or check that "
+                     "every row ends in an "
+                     "assistant turn",
+                     n);
     if (!rc)
         warn_cut(op_progress(r), s, max_length(a, model_config(m)));
     return rc;
@@ -217,12 +229,14 @@ struct group {
 };
 
 /* As many samples as memory allows; one at least. */
-static struct group next_group(const struct samples *s, size_t first, const struct model_config *c, enum dtype t, uint64_t memory)
+static struct group next_group(const struct samples *s, size_t first, const struct model_config *c, enum dtype t,
+                               uint64_t memory)
 {
     struct group g = {first, 0, 0, 0};
     while (first + g.n < s->n) {
         const struct encoded *x = &s->v[first + g.n].x;
-        uint64_t need = pass_memory(c, t, g.tokens + x->n, g.targets + x->n_target, true, true) + scores_memory(c, g.tokens + x->n);
+        uint64_t need =
+            pass_memory(c, t, g.tokens + x->n, g.targets + x->n_target, true, true) + scores_memory(c, g.tokens + x->n);
         if (g.n && (need > memory || g.tokens + x->n > INT32_MAX / 2))
             break;
         g.n++;
@@ -235,7 +249,8 @@ static struct group next_group(const struct samples *s, size_t first, const stru
 static int pack(const struct samples *s, const struct group *g, struct batch *b, int32_t **memory, struct err *e)
 {
     size_t n = g->n, ints = 2 * (n + 1) + g->tokens + 2 * g->targets;
-    int32_t *p = *memory = malloc(ints * sizeof *p), *cu = p, *tcu = cu + n + 1, *ids = tcu + n + 1, *pos = ids + g->tokens, *id = pos + g->targets;
+    int32_t *p = *memory = malloc(ints * sizeof *p), *cu = p, *tcu = cu + n + 1, *ids = tcu + n + 1,
+            *pos = ids + g->tokens, *id = pos + g->targets;
     if (!p)
         return err_nomem(e, ints * sizeof *p, "the packed samples");
     int32_t at = 0, k = 0;
@@ -252,7 +267,8 @@ static int pack(const struct samples *s, const struct group *g, struct batch *b,
         cu[i + 1] = at;
         tcu[i + 1] = k;
     }
-    *b = (struct batch){.n_seqs = (int)n, .cu = cu, .ids = ids, .n_targets = k, .target_cu = tcu, .target_pos = pos, .target_id = id};
+    *b = (struct batch){
+        .n_seqs = (int)n, .cu = cu, .ids = ids, .n_targets = k, .target_cu = tcu, .target_pos = pos, .target_id = id};
     return 0;
 }
 
@@ -263,19 +279,25 @@ static int take_losses(struct samples *s, const struct group *g, const double *s
         struct sample *v = &s->v[g->first + i];
         v->loss = sums[i] / (double)v->x.n_target;
         if (!isfinite(v->loss))
-            return err_set(e, ERR_INPUT, "the loss of row %d is %s: the model overflows on it; try compute: f32, or leave the row out", v->row,
-                           isnan(v->loss) ? "not a number" : "infinite");
+            return err_set(
+                e, ERR_INPUT,
+                "the loss of row %d is %s: the model overflows on it; try compute: f32, or leave the row out", v->row,
+                isnan(v->loss) ? "not a number" : "infinite");
     }
     return 0;
 }
 
-static int run_group(struct op_run *r, const struct weights *w, struct scores *scores, struct samples *s, const struct group *g, double done,
-                     struct err *e)
+static int run_group(struct op_run *r, const struct weights *w, struct scores *scores, struct samples *s,
+                     const struct group *g, double done, struct err *e)
 {
     struct batch b;
     int32_t *memory = NULL;
     double *loss = calloc(g->n, sizeof *loss), total;
-    struct pass_options o = {.weights = w, .recompute = true, .progress = op_progress(r), .progress_done = done, .progress_total = (double)s->tokens};
+    struct pass_options o = {.weights = w,
+                             .recompute = true,
+                             .progress = op_progress(r),
+                             .progress_done = done,
+                             .progress_total = (double)s->tokens};
     struct grad_sink sink = scores_sink(scores);
     int rc = loss ? pack(s, g, &b, &memory, e) : err_nomem(e, g->n * sizeof *loss, "losses");
     if (!rc)
@@ -294,7 +316,8 @@ static int run_group(struct op_run *r, const struct weights *w, struct scores *s
 
 /* ---- output ---- */
 
-static struct js *scores_json(const struct samples *s, const struct model_config *c, const bool *wanted, const double *layers, const double *modules)
+static struct js *scores_json(const struct samples *s, const struct model_config *c, const bool *wanted,
+                              const double *layers, const double *modules)
 {
     struct js *j = js_object(), *l = js_array(), *m = js_object(), *loss = js_array();
     for (int i = 0; i < c->num_hidden_layers; i++)
@@ -314,8 +337,8 @@ static struct js *scores_json(const struct samples *s, const struct model_config
     return j;
 }
 
-static int write_json(struct op_run *r, const struct samples *s, const struct model_config *c, const bool *wanted, const double *layers,
-                      const double *modules, struct err *e)
+static int write_json(struct op_run *r, const struct samples *s, const struct model_config *c, const bool *wanted,
+                      const double *layers, const double *modules, struct err *e)
 {
     const char *path;
     struct js *j = scores_json(s, c, wanted, layers, modules);
@@ -371,7 +394,9 @@ static int sensitivity_run(struct op_run *r, struct err *e)
     if (!rc)
         rc = op_read_dataset(r, "data", &d, e);
     if (!rc && strcmp(d.template_name, "open-instruct") != 0)
-        rc = err_set(e, ERR_UNSUPPORTED, "sensitivity encodes rows in the published form (template: open-instruct), not in template %s", d.template_name);
+        rc = err_set(e, ERR_UNSUPPORTED,
+                     "sensitivity encodes rows in the published form (template: open-instruct), not in template %s",
+                     d.template_name);
     if (!rc)
         rc = encode(r, m, &d, &s, e);
     if (!rc)
@@ -389,18 +414,44 @@ static const struct port_def inputs[] = {
 };
 
 static const struct port_def outputs[] = {
-    {.name = "scores", .type = "scores", .help = "scores.safetensors: S under every parameter's name, in its shape; scores.json: losses, sums by layer and module"},
+    {.name = "scores",
+     .type = "scores",
+     .help = "scores.safetensors: S under every parameter's name, in its shape; scores.json: losses, sums by layer and "
+             "module"},
     {0},
 };
 
 static const struct param_def params[] = {
-    {.name = "max_length", .type = PARAM_INT, .fallback = "2048", .min = 2, .max = 1 << 24, .help = "rows are cut at this many tokens, as published"},
-    {.name = "modules", .type = PARAM_STRINGS, .fallback = "all", .unset = "all", .choices = "all|attention|ffn|embed|lm_head|norms",
+    {.name = "max_length",
+     .type = PARAM_INT,
+     .fallback = "2048",
+     .min = 2,
+     .max = 1 << 24,
+     .help = "rows are cut at this many tokens, as published"},
+    {.name = "modules",
+     .type = PARAM_STRINGS,
+     .fallback = "all",
+     .unset = "all",
+     .choices = "all|attention|ffn|embed|lm_head|norms",
      .help = "which parameters to score; layer scores are sums over the scored ones only"},
-    {.name = "dtype", .type = PARAM_ENUM, .fallback = "f32", .choices = "f32|bf16", .help = "type of the stored scores"},
-    {.name = "limit", .type = PARAM_INT, .fallback = "all", .unset = "all", .min = 1, .max = 1e9, .help = "use the first rows only"},
-    {.name = "text", .type = PARAM_ENUM, .fallback = "seed", .choices = "seed|train",
-     .help = "seed: the published form of seed samples (answer, EOS text); train: the form that training uses (answer, blank line, EOS)"},
+    {.name = "dtype",
+     .type = PARAM_ENUM,
+     .fallback = "f32",
+     .choices = "f32|bf16",
+     .help = "type of the stored scores"},
+    {.name = "limit",
+     .type = PARAM_INT,
+     .fallback = "all",
+     .unset = "all",
+     .min = 1,
+     .max = 1e9,
+     .help = "use the first rows only"},
+    {.name = "text",
+     .type = PARAM_ENUM,
+     .fallback = "seed",
+     .choices = "seed|train",
+     .help = "seed: the published form of seed samples (answer, EOS text); train: the form that training uses (answer, "
+             "blank line, EOS)"},
     PARAM_COMPUTE,
     {0},
 };
@@ -409,9 +460,12 @@ const struct op op_sensitivity = {
     .name = "sensitivity",
     .version = 1,
     .summary = "Score every parameter of the teacher on seed samples: sum of |W * dL/dW|",
-    .doc = "The loss of a sample is the mean cross entropy over its target tokens; the absolute value is taken per sample, before the sum. All samples go through "
-           "one forward and one backward pass, so that weights are read once in each direction; they are divided only when memory is short. A row without a "
-           "target token (its prompt fills max_length) is skipped with a warning. A tied embedding is one parameter: both its gradients are added first.",
+    .doc = "The loss of a sample is the mean cross entropy over its target tokens; the absolute value is taken per "
+           "sample, before the sum. All samples go through "
+           "one forward and one backward pass, so that weights are read once in each direction; they are divided only "
+           "when memory is short. A row without a "
+           "target token (its prompt fills max_length) is skipped with a warning. A tied embedding is one parameter: "
+           "both its gradients are added first.",
     .inputs = inputs,
     .outputs = outputs,
     .params = params,

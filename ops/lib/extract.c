@@ -16,8 +16,8 @@ static bool takes(const struct model_config *student, const bool *wanted, enum m
     return wanted[m] && ((int)m < MOD_LINEARS || m == MOD_EMBED || (m == MOD_HEAD && !student->tie_word_embeddings));
 }
 
-static void add_job(struct extract_job *j, const struct model_config *teacher, const struct model_config *student, int layer, int from,
-                    enum module m)
+static void add_job(struct extract_job *j, const struct model_config *teacher, const struct model_config *student,
+                    int layer, int from, enum module m)
 {
     *j = (struct extract_job){.layer = layer, .mod = m, .transposed = m == MOD_EMBED};
     module_shape(student, m, &j->rows, &j->cols);
@@ -25,8 +25,8 @@ static void add_job(struct extract_job *j, const struct model_config *teacher, c
     param_name(j->source, from, m == MOD_HEAD && teacher->tie_word_embeddings ? MOD_EMBED : m, false);
 }
 
-int extract_plan(const struct model_config *teacher, const struct model_config *student, const int *map, const bool wanted[MOD_COUNT],
-                 struct extract_job **jobs, size_t *n, struct err *e)
+int extract_plan(const struct model_config *teacher, const struct model_config *student, const int *map,
+                 const bool wanted[MOD_COUNT], struct extract_job **jobs, size_t *n, struct err *e)
 {
     size_t most = (size_t)student->num_hidden_layers * MOD_LINEARS + 2;
     *n = 0;
@@ -44,7 +44,8 @@ int extract_plan(const struct model_config *teacher, const struct model_config *
     return 0;
 }
 
-int extract_check(const struct model_config *teacher, const struct model_config *student, const bool wanted[MOD_COUNT], struct err *e)
+int extract_check(const struct model_config *teacher, const struct model_config *student, const bool wanted[MOD_COUNT],
+                  struct err *e)
 {
     bool any = false;
     for (int m = 0; m < MOD_COUNT; m++) {
@@ -56,18 +57,23 @@ int extract_check(const struct model_config *teacher, const struct model_config 
         module_shape(teacher, (enum module)m, &rows, &cols);
         if ((m == MOD_EMBED || m == MOD_HEAD) && r != rows)
             return err_set(e, ERR_INPUT,
-                           "vocab_size is %zu in the student and %zu in the teacher: %s has a row for each token and can only be taken over one vocabulary; "
+                           "vocab_size is %zu in the student and %zu in the teacher: %s has a row for each token and "
+                           "can only be taken over one vocabulary; "
                            "leave embed and lm_head out of modules, or take a student with the teacher's vocabulary",
                            r, rows, module_name((enum module)m));
         if (r > rows || c > cols)
             return err_set(e, ERR_INPUT,
-                           "%s of the student is %zu x %zu, of the teacher %zu x %zu (hidden_size %d and %d, intermediate_size %d and %d, heads %d x %d "
+                           "%s of the student is %zu x %zu, of the teacher %zu x %zu (hidden_size %d and %d, "
+                           "intermediate_size %d and %d, heads %d x %d "
                            "and %d x %d): a student matrix must fit into the teacher's",
-                           module_name((enum module)m), r, c, rows, cols, student->hidden_size, teacher->hidden_size, student->intermediate_size,
-                           teacher->intermediate_size, student->num_attention_heads, student->head_dim, teacher->num_attention_heads, teacher->head_dim);
+                           module_name((enum module)m), r, c, rows, cols, student->hidden_size, teacher->hidden_size,
+                           student->intermediate_size, teacher->intermediate_size, student->num_attention_heads,
+                           student->head_dim, teacher->num_attention_heads, teacher->head_dim);
     }
     return any ? 0
-               : err_set(e, ERR_INPUT, "no module is left to extract: lm_head of a student with tied embeddings is its embedding; add embed to modules");
+               : err_set(e, ERR_INPUT,
+                         "no module is left to extract: lm_head of a student with tied embeddings is its embedding; "
+                         "add embed to modules");
 }
 
 /* ---- copying ---- */
@@ -75,7 +81,7 @@ int extract_check(const struct model_config *teacher, const struct model_config 
 struct copy {
     const struct extract_job *j;
     const char *w;
-    size_t ld, size;           /* of w: elements a row, bytes an element */
+    size_t ld, size; /* of w: elements a row, bytes an element */
     char *out;
     const size_t *rows, *cols; /* index lists, or NULL: from j->row, j->col on */
     size_t row, col;
@@ -114,7 +120,8 @@ static struct js *list(const size_t *v, size_t n)
 }
 
 /* Takes over rows and cols. */
-static int fill_info(struct js **info, const struct extract_job *j, struct js *rows, struct js *cols, double score, double total, struct err *e)
+static int fill_info(struct js **info, const struct extract_job *j, struct js *rows, struct js *cols, double score,
+                     double total, struct err *e)
 {
     *info = js_object();
     int bad = js_set(*info, "rows", rows) | js_set(*info, "cols", cols) | js_set(*info, "score", js_new_num(score)) |
@@ -134,7 +141,8 @@ static int random_window(const struct extract_job *j, uint64_t seed, const struc
     return 0;
 }
 
-static int find_window(const struct extract_job *j, const struct extract_options *o, const struct window_view *v, struct window *w, struct err *e)
+static int find_window(const struct extract_job *j, const struct extract_options *o, const struct window_view *v,
+                       struct window *w, struct err *e)
 {
     if (j->fixed) {
         *w = (struct window){.row = j->row, .col = j->col};
@@ -155,8 +163,8 @@ static int find_window(const struct extract_job *j, const struct extract_options
     return rc;
 }
 
-static int by_window(const struct extract_job *j, const struct extract_options *o, const struct window_view *v, struct copy *k, struct js **info,
-                     struct err *e)
+static int by_window(const struct extract_job *j, const struct extract_options *o, const struct window_view *v,
+                     struct copy *k, struct js **info, struct err *e)
 {
     struct window w = {0};
     int rc = find_window(j, o, v, &w, e);
@@ -175,12 +183,14 @@ static double chosen_sum(const struct window_view *v, const size_t *rows, size_t
     for (size_t i = 0; i < n; i++) {
         size_t at = rows[i] * v->ld;
         for (size_t c = 0; c < m; c++)
-            sum += v->t == DT_F32 ? ((const float *)v->data)[at + cols[c]] : bf16_to_f32(((const uint16_t *)v->data)[at + cols[c]]);
+            sum += v->t == DT_F32 ? ((const float *)v->data)[at + cols[c]]
+                                  : bf16_to_f32(((const uint16_t *)v->data)[at + cols[c]]);
     }
     return sum;
 }
 
-static int by_rows_and_columns(const struct extract_job *j, const struct window_view *v, struct copy *k, struct js **info, struct err *e)
+static int by_rows_and_columns(const struct extract_job *j, const struct window_view *v, struct copy *k,
+                               struct js **info, struct err *e)
 {
     double *by_row = calloc(v->rows + v->cols, sizeof *by_row), *by_col = by_row ? by_row + v->rows : NULL, total = 0;
     size_t *rows = malloc((j->rows + j->cols) * sizeof *rows), *cols = rows ? rows + j->rows : NULL;
@@ -197,7 +207,8 @@ static int by_rows_and_columns(const struct extract_job *j, const struct window_
         par_slabs(j->rows, 64, copy_rows, k);
         for (size_t i = 0; i < v->rows; i++)
             total += by_row[i];
-        rc = fill_info(info, j, list(rows, j->rows), list(cols, j->cols), chosen_sum(v, rows, j->rows, cols, j->cols), total, e);
+        rc = fill_info(info, j, list(rows, j->rows), list(cols, j->cols), chosen_sum(v, rows, j->rows, cols, j->cols),
+                       total, e);
     }
     free(by_row);
     free(rows);
@@ -205,10 +216,12 @@ static int by_rows_and_columns(const struct extract_job *j, const struct window_
 }
 
 /* The single weights with the largest scores, in the row-major order of the search's orientation. */
-static int by_weights(const struct extract_job *j, const struct window_view *v, struct copy *k, struct js **info, struct err *e)
+static int by_weights(const struct extract_job *j, const struct window_view *v, struct copy *k, struct js **info,
+                      struct err *e)
 {
     struct select_cut cut;
-    size_t n = j->transposed ? v->cols : v->rows, m = j->transposed ? v->rows : v->cols, at = 0, width = j->transposed ? j->rows : j->cols;
+    size_t n = j->transposed ? v->cols : v->rows, m = j->transposed ? v->rows : v->cols, at = 0,
+           width = j->transposed ? j->rows : j->cols;
     double sum = 0;
     int rc = select_cut(v->data, v->t, v->rows, v->cols, v->ld, j->rows * j->cols, &cut, e);
     if (rc)
@@ -232,14 +245,16 @@ static int check_shapes(const struct extract_job *j, const struct tensor *w, con
     if (s->ndim != 2 || w->ndim != 2 || s->shape[0] != w->shape[0] || s->shape[1] != w->shape[1])
         return err_set(e, ERR_INPUT, "%s has another shape in the scores than in the model", j->source);
     if (s->dtype != DT_F32 && s->dtype != DT_BF16)
-        return err_set(e, ERR_INPUT, "scores of %s are of type %s; F32 or BF16 is needed", j->source, dtype_name(s->dtype));
+        return err_set(e, ERR_INPUT, "scores of %s are of type %s; F32 or BF16 is needed", j->source,
+                       dtype_name(s->dtype));
     if (j->rows > w->shape[0] || j->cols > w->shape[1] || (j->transposed && j->rows != w->shape[0]))
-        return err_set(e, ERR_INPUT, "%s is %zu x %zu; %s needs %zu x %zu of it", j->source, w->shape[0], w->shape[1], j->name, j->rows, j->cols);
+        return err_set(e, ERR_INPUT, "%s is %zu x %zu; %s needs %zu x %zu of it", j->source, w->shape[0], w->shape[1],
+                       j->name, j->rows, j->cols);
     return 0;
 }
 
-int extract_block(const struct extract_job *j, const struct extract_options *o, const struct tensor *w, const struct tensor *s, void *data,
-                  struct js **info, struct err *e)
+int extract_block(const struct extract_job *j, const struct extract_options *o, const struct tensor *w,
+                  const struct tensor *s, void *data, struct js **info, struct err *e)
 {
     *info = NULL;
     int rc = check_shapes(j, w, s, e);
@@ -267,7 +282,10 @@ enum axis { AXIS_RESIDUAL, AXIS_QUERY, AXIS_KEY, AXIS_NEURON, AXIS_COUNT };
 
 static enum axis row_axis(enum module m)
 {
-    return m == MOD_Q ? AXIS_QUERY : m == MOD_K || m == MOD_V ? AXIS_KEY : m == MOD_GATE || m == MOD_UP ? AXIS_NEURON : AXIS_RESIDUAL;
+    return m == MOD_Q                     ? AXIS_QUERY
+           : m == MOD_K || m == MOD_V     ? AXIS_KEY
+           : m == MOD_GATE || m == MOD_UP ? AXIS_NEURON
+                                          : AXIS_RESIDUAL;
 }
 
 static enum axis col_axis(enum module m)
@@ -284,8 +302,8 @@ static void axis_sizes(const struct model_config *c, size_t n[AXIS_COUNT])
 }
 
 /* Adds what the jobs hold along one axis, inside the residual window for the others. */
-static int axis_sums(struct extract_job *jobs, size_t n, const struct tensor *const *scores, enum axis a, size_t from, size_t width, double *sums,
-                     struct err *e)
+static int axis_sums(struct extract_job *jobs, size_t n, const struct tensor *const *scores, enum axis a, size_t from,
+                     size_t width, double *sums, struct err *e)
 {
     for (size_t i = 0; i < n; i++) {
         const struct tensor *s = scores[i];
@@ -307,8 +325,8 @@ static int axis_sums(struct extract_job *jobs, size_t n, const struct tensor *co
     return 0;
 }
 
-int extract_shared(const struct model_config *teacher, const struct model_config *student, struct extract_job *jobs, size_t n,
-                   const struct tensor *const *scores, struct err *e)
+int extract_shared(const struct model_config *teacher, const struct model_config *student, struct extract_job *jobs,
+                   size_t n, const struct tensor *const *scores, struct err *e)
 {
     size_t have[AXIS_COUNT], need[AXIS_COUNT], start[AXIS_COUNT] = {0};
     axis_sizes(teacher, have);

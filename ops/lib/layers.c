@@ -26,7 +26,8 @@ static void random_places(double *v, size_t n, uint64_t seed)
         v[i] = rng_uniform(seed, stream, i);
 }
 
-int layers_choose(enum layer_strategy s, const double *scores, size_t n, size_t k, uint64_t seed, int *map, struct err *e)
+int layers_choose(enum layer_strategy s, const double *scores, size_t n, size_t k, uint64_t seed, int *map,
+                  struct err *e)
 {
     if (k == 0 || k > n)
         return err_set(e, ERR_INPUT, "%zu layers cannot be chosen from %zu", k, n);
@@ -80,7 +81,8 @@ int layers_read(const char *path, size_t n, size_t k, int *map, struct err *e)
     for (size_t i = 0; i < k && !rc; i++) {
         int64_t l = js_int(js_at(m, i), -1);
         if (l < 0 || l >= (int64_t)n)
-            rc = err_set(e, ERR_INPUT, "layers.json maps student layer %zu to teacher layer %lld; the teacher has %zu", i, (long long)l, n);
+            rc = err_set(e, ERR_INPUT, "layers.json maps student layer %zu to teacher layer %lld; the teacher has %zu",
+                         i, (long long)l, n);
         map[i] = (int)l;
     }
     js_free(j);

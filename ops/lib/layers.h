@@ -11,14 +11,24 @@
 #include "runtime/base/err.h"
 #include "runtime/base/json.h"
 
-enum layer_strategy { LAYERS_SENSITIVITY, LAYERS_RANDOM, LAYERS_FIRST, LAYERS_LAST, LAYERS_UNIFORM, LAYERS_LEAST, LAYERS_EXPLICIT };
+enum layer_strategy {
+    LAYERS_SENSITIVITY,
+    LAYERS_RANDOM,
+    LAYERS_FIRST,
+    LAYERS_LAST,
+    LAYERS_UNIFORM,
+    LAYERS_LEAST,
+    LAYERS_EXPLICIT
+};
 
 int layers_strategy(const char *name, enum layer_strategy *s); /* 0, or -1 for an unknown name */
 
 /* map (k), ascending, from the scores of n layers, 1 <= k <= n. Not for LAYERS_EXPLICIT. */
-int layers_choose(enum layer_strategy s, const double *scores, size_t n, size_t k, uint64_t seed, int *map, struct err *e);
+int layers_choose(enum layer_strategy s, const double *scores, size_t n, size_t k, uint64_t seed, int *map,
+                  struct err *e);
 
-struct js *layers_json(const char *strategy, const double *scores, size_t n, const int *map, size_t k); /* NULL: no memory */
+struct js *layers_json(const char *strategy, const double *scores, size_t n, const int *map,
+                       size_t k); /* NULL: no memory */
 
 /* Reads layers.json of a map onto k student layers, each from a teacher of n. map (k). */
 int layers_read(const char *path, size_t n, size_t k, int *map, struct err *e);

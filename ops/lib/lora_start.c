@@ -84,7 +84,8 @@ enum { SLAB = 1 << 16 };
 static void moment(const struct noise *n, size_t slab, int k)
 {
     float x[1024];
-    size_t size = dtype_size(n->from->dtype), first = slab * SLAB, end = first + SLAB < n->from->n ? first + SLAB : n->from->n;
+    size_t size = dtype_size(n->from->dtype), first = slab * SLAB,
+           end = first + SLAB < n->from->n ? first + SLAB : n->from->n;
     double sum = 0;
     for (size_t i = first; i < end; i += 1024) {
         size_t m = end - i < 1024 ? end - i : 1024;
@@ -145,12 +146,13 @@ static int put_facts(struct js *facts, const double *s, int r, double energy, st
         bad |= js_push(v, js_new_num(s[i]));
         kept += s[i] * s[i];
     }
-    bad |= js_set(facts, "singular_values", v) | js_set(facts, "energy_kept", js_new_num(energy > 0 ? kept / energy : 1));
+    bad |=
+        js_set(facts, "singular_values", v) | js_set(facts, "energy_kept", js_new_num(energy > 0 ? kept / energy : 1));
     return bad ? err_nomem(e, 256, "pkgraph.json") : 0;
 }
 
-/* b (out, r) = U s and a (r, in) = V^T in f64 become the pair. svd: as they are; pissa: the roots of s on both sides, and of
- * 1 / scale, so that scale B A is the product. */
+/* b (out, r) = U s and a (r, in) = V^T in f64 become the pair. svd: as they are; pissa: the roots of s on both sides,
+ * and of 1 / scale, so that scale B A is the product. */
 static void store_triplets(struct lora_pair *p, bool pissa, const double *s, const double *b, const double *a)
 {
     size_t r = (size_t)p->r;
@@ -196,12 +198,15 @@ static int through_half(float *x, size_t n, struct err *e)
     for (size_t i = 0; i < n; i++) {
         x[i] = f16_to_f32(f16_from_f32(x[i]));
         if (!isfinite(x[i]))
-            return err_set(e, ERR_INPUT, "a factor is too large for f16 (over 65504), which compat: reference casts to; use compat: none");
+            return err_set(
+                e, ERR_INPUT,
+                "a factor is too large for f16 (over 65504), which compat: reference casts to; use compat: none");
     }
     return 0;
 }
 
-int lora_start(struct lora_pair *p, enum lora_init how, const struct tensor *from, uint64_t seed, bool half, struct js *facts, struct err *e)
+int lora_start(struct lora_pair *p, enum lora_init how, const struct tensor *from, uint64_t seed, bool half,
+               struct js *facts, struct err *e)
 {
     size_t na = (size_t)p->r * p->in, nb = p->out * (size_t)p->r, bytes = 0;
     int rc = 0;
@@ -209,7 +214,8 @@ int lora_start(struct lora_pair *p, enum lora_init how, const struct tensor *fro
     if (!lora_init_factors(how))
         random_start(p, how, seed);
     else if (!from || from->n != p->out * p->in)
-        rc = err_set(e, ERR_INPUT, "the matrix to factor is missing or has another shape than %zu x %zu", p->out, p->in);
+        rc =
+            err_set(e, ERR_INPUT, "the matrix to factor is missing or has another shape than %zu x %zu", p->out, p->in);
     else if (how == LORA_NOISE) {
         bytes = from->n * sizeof(float);
         noise.out = big_alloc(bytes);

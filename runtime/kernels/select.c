@@ -61,7 +61,8 @@ static uint32_t find_bin(const size_t *count, size_t *k)
     return b;
 }
 
-int select_cut(const void *x, enum dtype t, size_t rows, size_t cols, size_t ld, size_t k, struct select_cut *out, struct err *e)
+int select_cut(const void *x, enum dtype t, size_t rows, size_t cols, size_t ld, size_t k, struct select_cut *out,
+               struct err *e)
 {
     if (t != DT_F32 && t != DT_BF16)
         return err_set(e, ERR_INPUT, "scores are of type %s; F32 or BF16 is needed", dtype_name(t));

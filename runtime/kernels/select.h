@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * select: the k largest of many, ties to the lower index (method.md 2 and 3). Small arrays are sorted; for the single
- * weights of a matrix a threshold is found from two histograms of the floats' bits, and the caller walks the matrix once
- * more in its own order. NaN is refused.
+ * weights of a matrix a threshold is found from two histograms of the floats' bits, and the caller walks the matrix
+ * once more in its own order. NaN is refused.
  */
 #ifndef PKG_KERNELS_SELECT_H
 #define PKG_KERNELS_SELECT_H
@@ -25,7 +25,8 @@ struct select_cut {
     size_t ties;
 };
 /* x: rows of `cols` elements (F32 or BF16), ld apart. 1 <= k <= rows * cols. */
-int select_cut(const void *x, enum dtype t, size_t rows, size_t cols, size_t ld, size_t k, struct select_cut *out, struct err *e);
+int select_cut(const void *x, enum dtype t, size_t rows, size_t cols, size_t ld, size_t k, struct select_cut *out,
+               struct err *e);
 
 /* Order-preserving bits of a float; -0 counts as 0. */
 static inline uint32_t select_key(float f)

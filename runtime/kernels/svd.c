@@ -13,20 +13,22 @@
 
 /* LAPACK, Fortran convention: column-major, everything by address; hidden string lengths are passed as OpenBLAS's own
  * headers do not need them. */
-void dsyevr_(const char *jobz, const char *range, const char *uplo, const int *n, double *a, const int *lda, const double *vl,
-             const double *vu, const int *il, const int *iu, const double *abstol, int *m, double *w, double *z, const int *ldz,
-             int *isuppz, double *work, const int *lwork, int *iwork, const int *liwork, int *info);
-void dgeqrf_(const int *m, const int *n, double *a, const int *lda, double *tau, double *work, const int *lwork, int *info);
-void dorgqr_(const int *m, const int *n, const int *k, double *a, const int *lda, const double *tau, double *work, const int *lwork,
+void dsyevr_(const char *jobz, const char *range, const char *uplo, const int *n, double *a, const int *lda,
+             const double *vl, const double *vu, const int *il, const int *iu, const double *abstol, int *m, double *w,
+             double *z, const int *ldz, int *isuppz, double *work, const int *lwork, int *iwork, const int *liwork,
              int *info);
-void dgesvd_(const char *jobu, const char *jobvt, const int *m, const int *n, double *a, const int *lda, double *s, double *u,
-             const int *ldu, double *vt, const int *ldvt, double *work, const int *lwork, int *info);
+void dgeqrf_(const int *m, const int *n, double *a, const int *lda, double *tau, double *work, const int *lwork,
+             int *info);
+void dorgqr_(const int *m, const int *n, const int *k, double *a, const int *lda, const double *tau, double *work,
+             const int *lwork, int *info);
+void dgesvd_(const char *jobu, const char *jobvt, const int *m, const int *n, double *a, const int *lda, double *s,
+             double *u, const int *ldu, double *vt, const int *ldvt, double *work, const int *lwork, int *info);
 
 enum {
-    CHUNK = 512,        /* lines of the long side converted to f64 at a time */
-    TILE = 256,         /* of the Gram matrix */
-    SMALL = 320,        /* up to this size LAPACK's eigensolver is as fast as Lanczos */
-    BLOCK_MIN = 16,     /* Lanczos block */
+    CHUNK = 512,    /* lines of the long side converted to f64 at a time */
+    TILE = 256,     /* of the Gram matrix */
+    SMALL = 320,    /* up to this size LAPACK's eigensolver is as fast as Lanczos */
+    BLOCK_MIN = 16, /* Lanczos block */
     BLOCK_MAX = 64,
 };
 
@@ -114,11 +116,12 @@ static void gram_tile(void *u, size_t t)
     size_t q = x->c->l->q, i = 0;
     while (t >= x->tiles - i)
         t -= x->tiles - i++;
-    size_t j = i + t, r = i * TILE, c = j * TILE, h = q - r < TILE ? q - r : TILE, w = q - c < TILE ? q - c : TILE, ld = piece_ld(x->c);
+    size_t j = i + t, r = i * TILE, c = j * TILE, h = q - r < TILE ? q - r : TILE, w = q - c < TILE ? q - c : TILE,
+           ld = piece_ld(x->c);
     bool along = x->c->l->along;
     const double *a = x->c->x + (along ? r : r * ld), *b = x->c->x + (along ? c : c * ld);
-    cblas_dgemm(CblasRowMajor, along ? CblasTrans : CblasNoTrans, along ? CblasNoTrans : CblasTrans, (int)h, (int)w, (int)x->c->n, 1.0, a,
-                (int)ld, b, (int)ld, 1.0, x->g + r * q + c, (int)q);
+    cblas_dgemm(CblasRowMajor, along ? CblasTrans : CblasNoTrans, along ? CblasNoTrans : CblasTrans, (int)h, (int)w,
+                (int)x->c->n, 1.0, a, (int)ld, b, (int)ld, 1.0, x->g + r * q + c, (int)q);
 }
 
 static void mirror(double *g, size_t q)
@@ -152,8 +155,8 @@ static void project(const struct lines *l, const double *v, size_t r, double *y,
     struct piece c = {.x = buf};
     for (size_t first = 0; first < l->p; first += CHUNK) {
         fill(&c, l, first);
-        cblas_dgemm(CblasRowMajor, l->along ? CblasNoTrans : CblasTrans, CblasNoTrans, (int)c.n, (int)r, (int)l->q, 1.0, c.x,
-                    (int)piece_ld(&c), v, (int)r, 0.0, y + first * r, (int)r);
+        cblas_dgemm(CblasRowMajor, l->along ? CblasNoTrans : CblasTrans, CblasNoTrans, (int)c.n, (int)r, (int)l->q, 1.0,
+                    c.x, (int)piece_ld(&c), v, (int)r, 0.0, y + first * r, (int)r);
     }
 }
 
@@ -164,7 +167,8 @@ static int lapack_failed(struct err *e, const char *what, int info)
     return err_set(e, ERR_INTERNAL, "LAPACK's %s gave up (info %d)", what, info);
 }
 
-/* The k largest eigenvalues of the symmetric g (n, n), destroyed: w (k) descending, z column-major (n, k) in that order. */
+/* The k largest eigenvalues of the symmetric g (n, n), destroyed: w (k) descending, z column-major (n, k) in that
+ * order. */
 static int eigen(double *g, size_t n, size_t k, double *w, double *z, struct err *e)
 {
     int in = (int)n, il = (int)(n - k + 1), iu = in, found = 0, info = 0, lwork = -1, liwork = -1, isize = 0, rc = 0;
@@ -175,7 +179,8 @@ static int eigen(double *g, size_t n, size_t k, double *w, double *z, struct err
         rc = err_nomem(e, n * 16, "eigenvalues");
         goto out;
     }
-    dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, &size, &lwork, &isize, &liwork, &info);
+    dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, &size, &lwork,
+            &isize, &liwork, &info);
     lwork = (int)size;
     liwork = isize;
     work = malloc((size_t)lwork * sizeof *work);
@@ -184,7 +189,8 @@ static int eigen(double *g, size_t n, size_t k, double *w, double *z, struct err
         rc = err_nomem(e, (unsigned long long)lwork * 8, "eigenvectors");
         goto out;
     }
-    dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, work, &lwork, iwork, &liwork, &info);
+    dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, work, &lwork,
+            iwork, &liwork, &info);
     if (info || found != (int)k) {
         rc = lapack_failed(e, "dsyevr", info);
         goto out;
@@ -255,12 +261,13 @@ static int small_svd(double *a, size_t n, double *s, double *u, double *vt, stru
 /* ---- block Lanczos on the Gram matrix, column-major ---- */
 
 struct krylov {
-    const double *g;  /* (q, q) */
+    const double *g; /* (q, q) */
     size_t q, b, k, max;
-    double *basis;    /* (q, max) orthonormal columns, k of them so far */
-    double *image;    /* (q, max) = g * basis */
-    double *h;        /* (max, max) = basis^T image */
-    double *small, *w, *y, *x; /* (max, max) copy of h; Ritz values; vectors (max, r + 1); work (q, r + 1) or (max, b) */
+    double *basis; /* (q, max) orthonormal columns, k of them so far */
+    double *image; /* (q, max) = g * basis */
+    double *h;     /* (max, max) = basis^T image */
+    double *small, *w, *y,
+        *x; /* (max, max) copy of h; Ritz values; vectors (max, r + 1); work (q, r + 1) or (max, b) */
 };
 
 static void krylov_release(struct krylov *k)
@@ -298,21 +305,21 @@ static int append(struct krylov *k, double *block, struct err *e)
 {
     for (int pass = 0; pass < 2; pass++) {
         if (k->k) {
-            cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis, (int)k->q, block, (int)k->q,
-                        0.0, k->small, (int)k->k);
-            cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->k, -1.0, k->basis, (int)k->q, k->small,
-                        (int)k->k, 1.0, block, (int)k->q);
+            cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis,
+                        (int)k->q, block, (int)k->q, 0.0, k->small, (int)k->k);
+            cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->k, -1.0, k->basis,
+                        (int)k->q, k->small, (int)k->k, 1.0, block, (int)k->q);
         }
         if (qr(block, k->q, k->b, NULL, e))
             return e->code;
     }
     double *image = k->image + k->k * k->q;
     memcpy(k->basis + k->k * k->q, block, k->q * k->b * sizeof *block);
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->q, 1.0, k->g, (int)k->q, block, (int)k->q, 0.0, image,
-                (int)k->q);
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->q, 1.0, k->g, (int)k->q, block,
+                (int)k->q, 0.0, image, (int)k->q);
     k->k += k->b;
-    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis, (int)k->q, image, (int)k->q, 0.0,
-                k->h + (k->k - k->b) * k->max, (int)k->max);
+    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis, (int)k->q,
+                image, (int)k->q, 0.0, k->h + (k->k - k->b) * k->max, (int)k->max);
     return 0;
 }
 
@@ -326,8 +333,10 @@ static int ritz(struct krylov *k, size_t r, double *z, bool *done, struct err *e
             k->small[i * n + j] = k->small[j * n + i] = k->h[j * k->max + i];
     if (eigen(k->small, n, r + 1, k->w, k->y, e))
         return e->code;
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->basis, (int)k->q, k->y, (int)n, 0.0, z, (int)k->q);
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->image, (int)k->q, k->y, (int)n, 0.0, k->x, (int)k->q);
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->basis, (int)k->q, k->y,
+                (int)n, 0.0, z, (int)k->q);
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->image, (int)k->q, k->y,
+                (int)n, 0.0, k->x, (int)k->q);
     double gap = k->w[r - 1] - k->w[r], worst = 0;
     for (size_t i = 0; i < r; i++) {
         double sum = 0;
@@ -397,18 +406,20 @@ static int check(const struct svd_matrix *a, size_t r, struct err *e)
     if (a->t != DT_F32 && a->t != DT_BF16 && a->t != DT_F16 && a->t != DT_F64)
         return err_set(e, ERR_INPUT, "a matrix of type %s cannot be factored", dtype_name(a->t));
     if (!r || r > a->m || r > a->n)
-        return err_set(e, ERR_INPUT, "rank %zu of a %zu x %zu matrix: it must be between 1 and %zu", r, a->m, a->n, a->m < a->n ? a->m : a->n);
+        return err_set(e, ERR_INPUT, "rank %zu of a %zu x %zu matrix: it must be between 1 and %zu", r, a->m, a->n,
+                       a->m < a->n ? a->m : a->n);
     if (a->m > INT_MAX || a->n > INT_MAX || a->ld > INT_MAX)
         return err_set(e, ERR_UNSUPPORTED, "a %zu x %zu matrix is too large to be factored", a->m, a->n);
     openblas_set_num_threads(1); /* our slabs are the parallelism: the same bytes for any number of threads */
     return 0;
 }
 
-/* long side (p, r) and short side (q, r), row-major: lines ~ q_s a_s ... From y = lines * v: y = Q R, R = u s w^T, so the
- * lines' leading triplets are Q u, s, v w. On return y holds Q u and v holds v w. */
+/* long side (p, r) and short side (q, r), row-major: lines ~ q_s a_s ... From y = lines * v: y = Q R, R = u s w^T, so
+ * the lines' leading triplets are Q u, s, v w. On return y holds Q u and v holds v w. */
 static int rotate(double *y, size_t p, double *v, size_t q, size_t r, double *s, struct err *e)
 {
-    double *col = malloc(p * r * sizeof *col), *small = malloc(3 * r * r * sizeof *small), *copy = malloc(q * r * sizeof *copy);
+    double *col = malloc(p * r * sizeof *col), *small = malloc(3 * r * r * sizeof *small),
+           *copy = malloc(q * r * sizeof *copy);
     int rc = 0;
     if (!col || !small || !copy) {
         rc = err_nomem(e, p * r * 8, "singular vectors");
@@ -421,9 +432,11 @@ static int rotate(double *y, size_t p, double *v, size_t q, size_t r, double *s,
     if ((rc = qr(col, p, r, small, e)) || (rc = small_svd(small, r, s, u, wt, e)))
         goto out;
     /* u is column-major: row-major it is u^T */
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasTrans, (int)p, (int)r, (int)r, 1.0, col, (int)p, u, (int)r, 0.0, y, (int)r);
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasTrans, (int)p, (int)r, (int)r, 1.0, col, (int)p, u, (int)r, 0.0, y,
+                (int)r);
     memcpy(copy, v, q * r * sizeof *v);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)q, (int)r, (int)r, 1.0, copy, (int)r, wt, (int)r, 0.0, v, (int)r);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)q, (int)r, (int)r, 1.0, copy, (int)r, wt, (int)r, 0.0,
+                v, (int)r);
 out:
     free(col);
     free(small);
@@ -432,7 +445,8 @@ out:
 }
 
 /* us and vt from the long and the short vectors, signs fixed. */
-static void deliver(const struct lines *l, const double *y, const double *v, size_t r, const double *s, double *us, double *vt)
+static void deliver(const struct lines *l, const double *y, const double *v, size_t r, const double *s, double *us,
+                    double *vt)
 {
     size_t m = l->swapped ? l->q : l->p, n = l->swapped ? l->p : l->q;
     const double *left = l->swapped ? v : y, *right = l->swapped ? y : v;
@@ -450,13 +464,15 @@ static void deliver(const struct lines *l, const double *y, const double *v, siz
     }
 }
 
-int svd_truncated(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy, struct err *e)
+int svd_truncated(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy,
+                  struct err *e)
 {
     if (check(a, r, e))
         return e->code;
     struct lines l = lines_of(a);
     size_t gram = l.q * l.q * sizeof(double), piece = l.q * CHUNK * sizeof(double);
-    double *g = big_alloc(gram), *buf = big_alloc(piece), *v = malloc(l.q * r * sizeof *v), *y = malloc(l.p * r * sizeof *y);
+    double *g = big_alloc(gram), *buf = big_alloc(piece), *v = malloc(l.q * r * sizeof *v),
+           *y = malloc(l.p * r * sizeof *y);
     int rc = 0;
     if (!g || !buf || !v || !y) {
         rc = err_nomem(e, gram + piece, "an SVD");
@@ -496,7 +512,8 @@ int svd_qr(const struct svd_matrix *a, size_t r, double *q, double *u, struct er
     }
     for (size_t i = 0; i < a->m; i++)
         for (size_t j = 0; j < r; j++)
-            to_f64(&col[j * a->m + i], (const char *)a->data + (a->transposed ? j * a->ld + i : i * a->ld + j) * size, a->t, 1);
+            to_f64(&col[j * a->m + i], (const char *)a->data + (a->transposed ? j * a->ld + i : i * a->ld + j) * size,
+                   a->t, 1);
     for (size_t i = 0; i < a->m * r; i++)
         if (!isfinite(col[i])) {
             rc = err_set(e, ERR_INPUT, "the matrix holds a value that is not finite");

@@ -29,10 +29,12 @@ struct svd_matrix {
 
 /* s (r), descending; us (m, r) = U diag(s), row-major; vt (r, n); *energy (may be NULL) = sum of squares of the whole
  * matrix. r > min(m, n), a zero size or a value that is not finite: ERR_INPUT. */
-int svd_truncated(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy, struct err *e);
+int svd_truncated(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy,
+                  struct err *e);
 
 /* The same by one-sided Jacobi rotations in plain C (svd_ref.c); slow, for tests. */
-int svd_truncated_ref(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy, struct err *e);
+int svd_truncated_ref(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy,
+                      struct err *e);
 
 /* Leading columns of the QR factorisation: q (m, r) orthonormal, u (r, n) = q^T A. r <= min(m, n). */
 int svd_qr(const struct svd_matrix *a, size_t r, double *q, double *u, struct err *e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * svd_ref: singular triplets by one-sided Jacobi rotations (Hestenes 1958; Golub and Van Loan, Matrix Computations, 8.6.3),
- * without any library: what the fast path is compared with. Columns of a copy of A (or of its transpose, whichever has
- * fewer columns) are rotated until all are orthogonal; their norms are the singular values.
+ * svd_ref: singular triplets by one-sided Jacobi rotations (Hestenes 1958; Golub and Van Loan, Matrix
+ * Computations, 8.6.3), without any library: what the fast path is compared with. Columns of a copy of A (or of its
+ * transpose, whichever has fewer columns) are rotated until all are orthogonal; their norms are the singular values.
  */
 #include "runtime/kernels/svd.h"
 
@@ -52,14 +52,16 @@ static void jacobi(double *w, double *v, size_t p, size_t q)
                 if (fabs(g) <= 1e-15 * sqrt(a * b) || g == 0)
                     continue;
                 again = 1;
-                double z = (b - a) / (2 * g), t = (z < 0 ? -1 : 1) / (fabs(z) + sqrt(1 + z * z)), c = 1 / sqrt(1 + t * t);
+                double z = (b - a) / (2 * g), t = (z < 0 ? -1 : 1) / (fabs(z) + sqrt(1 + z * z)),
+                       c = 1 / sqrt(1 + t * t);
                 rotate(x, y, p, c, c * t);
                 rotate(v + i * q, v + j * q, q, c, c * t);
             }
     }
 }
 
-int svd_truncated_ref(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy, struct err *e)
+int svd_truncated_ref(const struct svd_matrix *a, size_t r, double *s, double *us, double *vt, double *energy,
+                      struct err *e)
 {
     bool swapped = a->m < a->n;
     size_t p = swapped ? a->n : a->m, q = swapped ? a->m : a->n;

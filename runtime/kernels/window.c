@@ -62,7 +62,8 @@ static int check_view(const struct window_view *s, size_t h, size_t w, struct er
     if (s->t != DT_F32 && s->t != DT_BF16)
         return err_set(e, ERR_INPUT, "scores are of type %s; F32 or BF16 is needed", dtype_name(s->t));
     if (!h || !w || h > s->rows || w > s->cols)
-        return err_set(e, ERR_INPUT, "a window of %zu x %zu does not fit a matrix of %zu x %zu", h, w, s->rows, s->cols);
+        return err_set(e, ERR_INPUT, "a window of %zu x %zu does not fit a matrix of %zu x %zu", h, w, s->rows,
+                       s->cols);
     return 0;
 }
 
@@ -104,7 +105,8 @@ static size_t block_count(size_t rows)
     return (rows + BLOCK - 1) / BLOCK;
 }
 
-int window_margins(const struct window_view *s, size_t row, size_t h, size_t col, size_t w, double *by_row, double *by_col, struct err *e)
+int window_margins(const struct window_view *s, size_t row, size_t h, size_t col, size_t w, double *by_row,
+                   double *by_col, struct err *e)
 {
     if (check_view(s, h, w, e))
         return e->code;
@@ -387,12 +389,14 @@ static void table_best(const float *table, size_t rows, size_t cols, size_t h, s
     }
 }
 
-int window_reference(const struct window_view *s, bool transposed, size_t h, size_t w, struct window *out, struct err *e)
+int window_reference(const struct window_view *s, bool transposed, size_t h, size_t w, struct window *out,
+                     struct err *e)
 {
     if (check_view(s, transposed ? w : h, transposed ? h : w, e))
         return e->code;
     if (transposed && w != s->rows)
-        return err_set(e, ERR_INTERNAL, "a transposed search of %zu x %zu in %zu x %zu must span all rows", h, w, s->cols, s->rows);
+        return err_set(e, ERR_INTERNAL, "a transposed search of %zu x %zu in %zu x %zu must span all rows", h, w,
+                       s->cols, s->rows);
     bool full = !transposed && h != s->rows && w != s->cols;
     size_t n = s->rows > s->cols ? s->rows : s->cols, cells = full ? (s->rows + 1) * (s->cols + 1) : n + 1;
     double *sums = calloc(s->cols, sizeof *sums);

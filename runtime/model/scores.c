@@ -31,9 +31,9 @@ struct scores {
     struct scores_options o;
     const struct model_config *c;
     size_t n_slots;
-    struct slot *slots;     /* ((layer + 1) * MOD_COUNT + mod) * 2 + bias */
+    struct slot *slots; /* ((layer + 1) * MOD_COUNT + mod) * 2 + bias */
     struct st_writer *writer;
-    float *scratch;         /* the temporary file, mapped; NULL with one batch */
+    float *scratch; /* the temporary file, mapped; NULL with one batch */
     size_t scratch_bytes;
     struct scores_tokens tokens; /* of the batch: the rows of the embedding that it touches */
     const struct batch *b;
@@ -209,8 +209,10 @@ static int slot_finish(struct scores *s, struct slot *k, struct err *e)
         k->sum += sum[i];
     free(sum);
     if (!isfinite(k->sum))
-        return err_set(e, ERR_INPUT, "the scores of %s are not finite: a gradient overflowed; try compute: f32", k->w->name);
-    int rc = s->o.dtype == DT_F32 ? st_write_at(s->writer, k->w->name, 0, k->S, k->w->n * sizeof(float), e) : write_bf16(s, k, e);
+        return err_set(e, ERR_INPUT, "the scores of %s are not finite: a gradient overflowed; try compute: f32",
+                       k->w->name);
+    int rc = s->o.dtype == DT_F32 ? st_write_at(s->writer, k->w->name, 0, k->S, k->w->n * sizeof(float), e)
+                                  : write_bf16(s, k, e);
     if (!s->scratch)
         big_free(k->S, k->w->n * sizeof(float));
     k->S = NULL;
@@ -242,8 +244,8 @@ static int take_linear(void *u, const struct grad_linear *g, struct err *e)
     if (rc)
         return rc;
     const char *w = (const char *)k->w->data + g->row0 * g->in * dtype_size(k->w->dtype);
-    rc = sens_accumulate(k->S + g->row0 * g->in, g->in, w, k->w->dtype, g->in, g->dy, g->ldy, g->x, g->ldx, g->t, g->rows, g->in, g->n_seqs,
-                         g->seq_cu, e);
+    rc = sens_accumulate(k->S + g->row0 * g->in, g->in, w, k->w->dtype, g->in, g->dy, g->ldy, g->x, g->ldx, g->t,
+                         g->rows, g->in, g->n_seqs, g->seq_cu, e);
     if (!rc && shared)
         rc = scores_tokens_head(&s->tokens, g, e);
     if (!rc && !head && !s->scratch && g->row0 + g->rows == k->w->shape[0])
@@ -266,7 +268,8 @@ static void vector_stripe(void *u, size_t first, size_t count)
     for (int s = 0; s < g->n_seqs; s++) {
         memset(sum, 0, sizeof sum);
         for (int32_t t = g->seq_cu[s]; t < g->seq_cu[s + 1]; t++) {
-            const float *dy = g->dy + (size_t)t * g->n + first, *xhat = g->xhat ? g->xhat + (size_t)t * g->n + first : NULL;
+            const float *dy = g->dy + (size_t)t * g->n + first,
+                        *xhat = g->xhat ? g->xhat + (size_t)t * g->n + first : NULL;
             for (size_t j = 0; j < count; j++)
                 sum[j] += xhat ? (double)dy[j] * (double)xhat[j] : (double)dy[j];
         }

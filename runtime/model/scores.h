@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * scores: the gradient sink of sensitivity (method.md 1): S = sum over sequences of |W * dL_s/dW|, elementwise, the
- * absolute value taken per sequence. Gradients are folded the moment they come and exist only as blocks in cache; of the
- * scores themselves one matrix is in memory at a time, because a layer is complete when its backward pass is: it is
+ * absolute value taken per sequence. Gradients are folded the moment they come and exist only as blocks in cache; of
+ * the scores themselves one matrix is in memory at a time, because a layer is complete when its backward pass is: it is
  * written to its place in the file and dropped (lm_head and the embedding stay until the end).
  *
  * Tied embeddings: one parameter with two gradients, dense from lm_head and sparse from the input, that must be added

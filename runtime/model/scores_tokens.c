@@ -72,7 +72,8 @@ static int sort_tokens(struct scores_tokens *k, struct err *e)
     return 0;
 }
 
-int scores_tokens_init(struct scores_tokens *k, const struct batch *b, const struct tensor *w, float *S, bool tied, struct err *e)
+int scores_tokens_init(struct scores_tokens *k, const struct batch *b, const struct tensor *w, float *S, bool tied,
+                       struct err *e)
 {
     *k = (struct scores_tokens){.b = b, .w = w, .S = S, .d = w->shape[1], .tied = tied};
     int rc = sort_tokens(k, e);
@@ -164,8 +165,9 @@ int scores_tokens_head(struct scores_tokens *k, const struct grad_linear *g, str
     if (!h.dy)
         return err_nomem(e, bytes, "logit gradients of the tied embedding");
     par_for(h.count, head_row, &h);
-    int rc = sens_accumulate(k->dense + h.first * k->d, k->d, (const char *)k->rows + h.first * k->d * dtype_size(k->w->dtype), k->w->dtype, k->d,
-                             h.dy, h.count, g->x, g->ldx, g->t, h.count, k->d, g->n_seqs, g->seq_cu, e);
+    int rc = sens_accumulate(k->dense + h.first * k->d, k->d,
+                             (const char *)k->rows + h.first * k->d * dtype_size(k->w->dtype), k->w->dtype, k->d, h.dy,
+                             h.count, g->x, g->ldx, g->t, h.count, k->d, g->n_seqs, g->seq_cu, e);
     big_free(h.dy, bytes);
     return rc;
 }

@@ -24,7 +24,8 @@ struct result {
     double *s, *us, *vt, energy;
 };
 
-static struct result solve(int f(const struct svd_matrix *, size_t, double *, double *, double *, double *, struct err *),
+static struct result solve(int f(const struct svd_matrix *, size_t, double *, double *, double *, double *,
+                                 struct err *),
                            const struct svd_matrix *a, size_t r)
 {
     struct result x = {a->m, a->n, r, calloc(r, 8), calloc(a->m * r, 8), calloc(r * a->n, 8), 0};
@@ -86,7 +87,8 @@ static void compare(size_t m, size_t n, size_t r, double scale, double tol)
 {
     float *x = normal(m, n, scale, m * 1000 + n);
     struct svd_matrix a = {x, DT_F32, m, n, n, false}, t = {x, DT_F32, n, m, n, true};
-    struct result fast = solve(svd_truncated, &a, r), ref = solve(svd_truncated_ref, &a, r), turned = solve(svd_truncated, &t, r);
+    struct result fast = solve(svd_truncated, &a, r), ref = solve(svd_truncated_ref, &a, r),
+                  turned = solve(svd_truncated, &t, r);
     double d = distance(&fast, &ref);
     if (!(d < tol))
         fail_msg("%zu x %zu, rank %zu, scale %g: %g from the reference", m, n, r, scale, d);
@@ -116,7 +118,8 @@ static void compare(size_t m, size_t n, size_t r, double scale, double tol)
 static void shapes(void **state)
 {
     (void)state;
-    static const size_t v[][3] = {{1, 1, 1}, {1, 7, 1}, {9, 1, 1}, {5, 5, 5}, {17, 13, 4}, {13, 17, 13}, {64, 640, 8}, {700, 33, 16}, {200, 131, 5}, {131, 97, 97}};
+    static const size_t v[][3] = {{1, 1, 1},    {1, 7, 1},    {9, 1, 1},     {5, 5, 5},     {17, 13, 4},
+                                  {13, 17, 13}, {64, 640, 8}, {700, 33, 16}, {200, 131, 5}, {131, 97, 97}};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
         compare(v[i][0], v[i][1], v[i][2], 1, 1e-8);
         compare(v[i][0], v[i][1], v[i][2], 0.9, 1e-8);
@@ -172,10 +175,10 @@ static void spectra(void **state)
     double s[N] = {0};
     for (int kind = 0; kind < 4; kind++) {
         for (int i = 0; i < N; i++)
-            s[i] = kind == 0   ? 1e3 * pow(0.5, i)               /* falls below rounding */
-                   : kind == 1 ? (i < 12 ? 5 : 1)                /* a multiple value, then a gap */
-                   : kind == 2 ? (i < 6 ? 1 + i * 1e-9 : 0)      /* rank 6, all but equal */
-                               : 1;                              /* no gap anywhere */
+            s[i] = kind == 0   ? 1e3 * pow(0.5, i)          /* falls below rounding */
+                   : kind == 1 ? (i < 12 ? 5 : 1)           /* a multiple value, then a gap */
+                   : kind == 2 ? (i < 6 ? 1 + i * 1e-9 : 0) /* rank 6, all but equal */
+                               : 1;                         /* no gap anywhere */
         double *x = with_spectrum(N + 20, N, s, N);
         struct svd_matrix a = {x, DT_F64, N + 20, N, N, false};
         struct result y = solve(svd_truncated, &a, 12);
@@ -213,7 +216,8 @@ static void types(void **state)
         x[i] = bf16_to_f32(b[i]);
         h[i] = f16_from_f32(x[i]);
     }
-    struct svd_matrix f = {x, DT_F32, M, N, N, false}, bf = {b, DT_BF16, M, N, N, false}, hf = {h, DT_F16, M, N, N, false};
+    struct svd_matrix f = {x, DT_F32, M, N, N, false}, bf = {b, DT_BF16, M, N, N, false},
+                      hf = {h, DT_F16, M, N, N, false};
     struct result p = solve(svd_truncated, &f, 6), q = solve(svd_truncated, &bf, 6), r = solve(svd_truncated, &hf, 6);
     assert_memory_equal(p.us, q.us, M * 6 * 8);
     assert_true(distance(&p, &r) < 1e-2);
@@ -292,7 +296,8 @@ static void timing(void **state)
     clock_gettime(CLOCK_MONOTONIC, &t0);
     struct result p = solve(svd_truncated, &a, r);
     clock_gettime(CLOCK_MONOTONIC, &t1);
-    print_message("%zu x %zu, rank %zu: %.2f s\n", m, n, r, (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) * 1e-9);
+    print_message("%zu x %zu, rank %zu: %.2f s\n", m, n, r,
+                  (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) * 1e-9);
     drop(&p);
     free(x);
 }
@@ -300,8 +305,9 @@ static void timing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes), cmocka_unit_test(large),  cmocka_unit_test(spectra),    cmocka_unit_test(zero_matrix), cmocka_unit_test(types),
-        cmocka_unit_test(errors), cmocka_unit_test(team),   cmocka_unit_test(qr_columns), cmocka_unit_test(timing),
+        cmocka_unit_test(shapes),      cmocka_unit_test(large),      cmocka_unit_test(spectra),
+        cmocka_unit_test(zero_matrix), cmocka_unit_test(types),      cmocka_unit_test(errors),
+        cmocka_unit_test(team),        cmocka_unit_test(qr_columns), cmocka_unit_test(timing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

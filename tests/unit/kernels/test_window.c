@@ -23,7 +23,10 @@ static float *scores(size_t rows, size_t ld, int kind, uint64_t seed)
     float *x = malloc(rows * ld * sizeof *x);
     for (size_t i = 0; i < rows * ld; i++) {
         double n = rng_normal(seed, 1, i);
-        x[i] = kind == 0 ? (float)rng_below(seed, 2, i, 3) : kind == 1 ? (float)fabs(n * n * n) : kind == 2 ? 0.1f : 0.0f;
+        x[i] = kind == 0   ? (float)rng_below(seed, 2, i, 3)
+               : kind == 1 ? (float)fabs(n * n * n)
+               : kind == 2 ? 0.1f
+                           : 0.0f;
     }
     return x;
 }
@@ -40,7 +43,8 @@ static void compare(size_t rows, size_t cols, size_t h, size_t w, int kind)
         assert_int_equal(window_best(&s, h, w, &fast, &e), 0);
         assert_int_equal(window_best_ref(&s, h, w, &ref, &e), 0);
         if (fast.row != ref.row || fast.col != ref.col)
-            fail_msg("%zu x %zu in %zu x %zu, kind %d: at %zu, %zu, not %zu, %zu", h, w, rows, cols, kind, fast.row, fast.col, ref.row, ref.col);
+            fail_msg("%zu x %zu in %zu x %zu, kind %d: at %zu, %zu, not %zu, %zu", h, w, rows, cols, kind, fast.row,
+                     fast.col, ref.row, ref.col);
         assert_true(fast.rows == h && fast.cols == w);
         assert_true(fabs(fast.sum - ref.sum) <= 1e-12 * ref.sum && fabs(fast.total - ref.total) <= 1e-12 * ref.total);
         assert_true(fabs(window_sum(&s, fast.row, fast.col, h, w) - ref.sum) <= 1e-12 * ref.sum);
@@ -58,14 +62,18 @@ static void compare(size_t rows, size_t cols, size_t h, size_t w, int kind)
 static void shapes(void **state)
 {
     (void)state;
-    static const size_t v[][4] = {{1, 1, 1, 1}, {1, 9, 1, 4}, {9, 1, 4, 1}, {5, 7, 5, 7}, {5, 7, 5, 3}, {5, 7, 2, 7}, {13, 11, 4, 5}, {40, 33, 17, 9}, {150, 20, 3, 4}, {300, 13, 130, 5}, {300, 9, 200, 4}, {261, 6, 128, 3}, {130, 5, 129, 2}};
+    static const size_t v[][4] = {{1, 1, 1, 1},    {1, 9, 1, 4},      {9, 1, 4, 1},     {5, 7, 5, 7},
+                                  {5, 7, 5, 3},    {5, 7, 2, 7},      {13, 11, 4, 5},   {40, 33, 17, 9},
+                                  {150, 20, 3, 4}, {300, 13, 130, 5}, {300, 9, 200, 4}, {261, 6, 128, 3},
+                                  {130, 5, 129, 2}};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         for (int kind = 0; kind < 4; kind++)
             compare(v[i][0], v[i][1], v[i][2], v[i][3], kind);
 }
 
 /* The published arithmetic, written out with whole tables (method.md 3). */
-static void by_table(const float *x, size_t rows, size_t cols, size_t ld, bool turn, size_t h, size_t w, size_t *row, size_t *col)
+static void by_table(const float *x, size_t rows, size_t cols, size_t ld, bool turn, size_t h, size_t w, size_t *row,
+                     size_t *col)
 {
     size_t R = turn ? cols : rows, C = turn ? rows : cols, tc = C + 1;
     float *t = calloc((R + 1) * tc, sizeof *t), best = -INFINITY;
@@ -81,7 +89,8 @@ static void by_table(const float *x, size_t rows, size_t cols, size_t ld, bool t
     }
     for (size_t i = h; i <= R; i++)
         for (size_t j = w; j <= C; j++) {
-            float up = t[i * tc + j] - t[(i - h) * tc + j], left = up - t[i * tc + j - w], v = left + t[(i - h) * tc + j - w];
+            float up = t[i * tc + j] - t[(i - h) * tc + j], left = up - t[i * tc + j - w],
+                  v = left + t[(i - h) * tc + j - w];
             if (v > best) {
                 best = v;
                 *row = i - h;
@@ -94,7 +103,8 @@ static void by_table(const float *x, size_t rows, size_t cols, size_t ld, bool t
 static void reference(void **state)
 {
     (void)state;
-    static const size_t v[][4] = {{1, 1, 1, 1}, {6, 9, 3, 4}, {40, 33, 17, 9}, {40, 33, 40, 9}, {40, 33, 17, 33}, {40, 33, 40, 33}, {200, 90, 100, 31}};
+    static const size_t v[][4] = {{1, 1, 1, 1},     {6, 9, 3, 4},     {40, 33, 17, 9},   {40, 33, 40, 9},
+                                  {40, 33, 17, 33}, {40, 33, 40, 33}, {200, 90, 100, 31}};
     struct err e = {0};
     for (size_t k = 0; k < sizeof v / sizeof *v; k++)
         for (int kind = 0; kind < 3; kind++) {
@@ -181,7 +191,8 @@ static void team(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes), cmocka_unit_test(reference), cmocka_unit_test(margins), cmocka_unit_test(errors), cmocka_unit_test(team),
+        cmocka_unit_test(shapes), cmocka_unit_test(reference), cmocka_unit_test(margins),
+        cmocka_unit_test(errors), cmocka_unit_test(team),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The sensitivity sink: on a random tiny model S must be the sum over sequences of |W * G_s|, with G_s from a pass over that
- * sequence alone (tied and untied, one batch and several, lm_head in chunks and in blocks of the vocabulary, stored bf16);
- * and against PyTorch's scores of the golden cases.
+ * The sensitivity sink: on a random tiny model S must be the sum over sequences of |W * G_s|, with G_s from a pass over
+ * that sequence alone (tied and untied, one batch and several, lm_head in chunks and in blocks of the vocabulary,
+ * stored bf16); and against PyTorch's scores of the golden cases.
  */
 #include "sum_sink.h"
 #include "tiny.h"
@@ -46,8 +46,13 @@ static struct batch part(const struct batch *w, int a, int b, int32_t *cu, int32
     }
     for (int k = w->target_cu[a]; k < w->target_cu[b]; k++)
         pos[k - w->target_cu[a]] = w->target_pos[k] - w->cu[a];
-    return (struct batch){.n_seqs = b - a, .cu = cu, .ids = w->ids + w->cu[a], .n_targets = w->target_cu[b] - w->target_cu[a], .target_cu = tcu,
-                          .target_pos = pos, .target_id = w->target_id + w->target_cu[a]};
+    return (struct batch){.n_seqs = b - a,
+                          .cu = cu,
+                          .ids = w->ids + w->cu[a],
+                          .n_targets = w->target_cu[b] - w->target_cu[a],
+                          .target_cu = tcu,
+                          .target_pos = pos,
+                          .target_id = w->target_id + w->target_cu[a]};
 }
 
 static void score(const struct model *m, const struct batch *b, struct run *r, const char *path)
@@ -262,7 +267,13 @@ static void read_seeds(struct seeds *s, const char *dir)
         s->cu[++n] = t;
         s->tcu[n] = k;
     }
-    s->b = (struct batch){.n_seqs = n, .cu = s->cu, .ids = s->ids, .n_targets = k, .target_cu = s->tcu, .target_pos = s->pos, .target_id = s->tid};
+    s->b = (struct batch){.n_seqs = n,
+                          .cu = s->cu,
+                          .ids = s->ids,
+                          .n_targets = k,
+                          .target_cu = s->tcu,
+                          .target_pos = s->pos,
+                          .target_id = s->tid};
     js_free(j);
 }
 
@@ -302,7 +313,8 @@ static void golden_case(const char *name, int batches)
         near(r.layers[i], js_num(js_at(js_get(j, "layers"), i), 0), "layer");
     for (int m = 0; m < MOD_COUNT; m++)
         if (js_get(js_get(j, "modules"), module_name((enum module)m)))
-            near(r.modules[m], js_num(js_get(js_get(j, "modules"), module_name((enum module)m)), 0), module_name((enum module)m));
+            near(r.modules[m], js_num(js_get(js_get(j, "modules"), module_name((enum module)m)), 0),
+                 module_name((enum module)m));
     for (int s = 0; s < seeds.b.n_seqs; s++)
         near(r.loss[s] / (seeds.tcu[s + 1] - seeds.tcu[s]), js_num(js_at(js_get(j, "loss"), (size_t)s), 0), "loss");
     st_close(got);
@@ -331,6 +343,7 @@ static void golden(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(against_alone), cmocka_unit_test(same_bytes), cmocka_unit_test(subset), cmocka_unit_test(golden)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(against_alone), cmocka_unit_test(same_bytes),
+                                       cmocka_unit_test(subset), cmocka_unit_test(golden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Layer choice and dimension alignment: by hand on small matrices, and against the golden cases: maps, windows, index lists
- * exactly, blocks bit for bit.
+ * Layer choice and dimension alignment: by hand on small matrices, and against the golden cases: maps, windows, index
+ * lists exactly, blocks bit for bit.
  */
 #include "../model/open_dir.h"
 
@@ -69,7 +69,13 @@ static void layer_files(void **state)
 
 static struct tensor tensor2(void *data, enum dtype t, size_t rows, size_t cols)
 {
-    return (struct tensor){.name = "t", .dtype = t, .ndim = 2, .shape = {rows, cols}, .n = rows * cols, .bytes = rows * cols * dtype_size(t), .data = data};
+    return (struct tensor){.name = "t",
+                           .dtype = t,
+                           .ndim = 2,
+                           .shape = {rows, cols},
+                           .n = rows * cols,
+                           .bytes = rows * cols * dtype_size(t),
+                           .data = data};
 }
 
 static void weights_by_hand(void **state)
@@ -85,7 +91,8 @@ static void weights_by_hand(void **state)
     struct extract_options o = {.structure = STRUCTURE_NEURON};
     OK(extract_block(&j, &o, &tw, &ts, out, &info, &e), e); /* 9 7 8 5 5 6 */
     assert_memory_equal(out, ((float[]){0, 3, 12, 21, 22, 23}), sizeof out);
-    assert_true(js_num(js_get(info, "score"), 0) == 40 && js_num(js_get(info, "total"), 0) == 45 && js_kind(js_get(info, "rows")) == JS_NULL);
+    assert_true(js_num(js_get(info, "score"), 0) == 40 && js_num(js_get(info, "total"), 0) == 45 &&
+                js_kind(js_get(info, "rows")) == JS_NULL);
     js_free(info);
     o.structure = STRUCTURE_ROW_COLUMN; /* row sums 17 12 16; column sums 11 7 14 13 */
     OK(extract_block(&j, &o, &tw, &ts, out, &info, &e), e);
@@ -124,11 +131,22 @@ static void weights_by_hand(void **state)
 static void shared_axes(void **state)
 {
     (void)state;
-    struct model_config t = {.hidden_size = 12, .intermediate_size = 10, .num_attention_heads = 4, .num_key_value_heads = 2, .head_dim = 3,
-                             .num_hidden_layers = 1, .vocab_size = 5},
-                        s = {.hidden_size = 5, .intermediate_size = 4, .num_attention_heads = 2, .num_key_value_heads = 1, .head_dim = 3,
-                             .num_hidden_layers = 1, .vocab_size = 5};
-    bool wanted[MOD_COUNT] = {[MOD_Q] = true, [MOD_K] = true, [MOD_V] = true, [MOD_O] = true, [MOD_GATE] = true, [MOD_UP] = true, [MOD_DOWN] = true};
+    struct model_config t = {.hidden_size = 12,
+                             .intermediate_size = 10,
+                             .num_attention_heads = 4,
+                             .num_key_value_heads = 2,
+                             .head_dim = 3,
+                             .num_hidden_layers = 1,
+                             .vocab_size = 5},
+                        s = {.hidden_size = 5,
+                             .intermediate_size = 4,
+                             .num_attention_heads = 2,
+                             .num_key_value_heads = 1,
+                             .head_dim = 3,
+                             .num_hidden_layers = 1,
+                             .vocab_size = 5};
+    bool wanted[MOD_COUNT] = {[MOD_Q] = true,    [MOD_K] = true,  [MOD_V] = true,   [MOD_O] = true,
+                              [MOD_GATE] = true, [MOD_UP] = true, [MOD_DOWN] = true};
     struct extract_job *jobs;
     struct tensor scores[MOD_LINEARS];
     const struct tensor *at[MOD_LINEARS];
@@ -228,8 +246,8 @@ static void golden_layers(const char *dir)
     js_free(j);
 }
 
-static void golden_blocks(const char *dir, const struct opened *teacher, const struct model_config *student, const char *structure,
-                          struct extract_options o)
+static void golden_blocks(const char *dir, const struct opened *teacher, const struct model_config *student,
+                          const char *structure, struct extract_options o)
 {
     char path[800];
     struct err e;
@@ -264,7 +282,8 @@ static void golden_blocks(const char *dir, const struct opened *teacher, const s
             !js_equal(js_get(info, "source"), js_get(g, "source")))
             fail_msg("%s %s: not the golden window", structure, jobs[i].name);
         for (int k = 0; k < 2; k++) {
-            double a = js_num(js_get(info, k ? "score" : "total"), -1), b = js_num(js_get(g, k ? "score" : "total"), -2);
+            double a = js_num(js_get(info, k ? "score" : "total"), -1),
+                   b = js_num(js_get(g, k ? "score" : "total"), -2);
             assert_true(fabs(a - b) <= 1e-9 * fabs(b));
         }
         if (want) {
@@ -300,8 +319,10 @@ static void golden(void **state)
         read_config(js_cstr(js_get(k, "student")), &student);
         golden_layers(dir);
         golden_blocks(dir, &teacher, &student, "submatrix", (struct extract_options){.structure = STRUCTURE_SUBMATRIX});
-        golden_blocks(dir, &teacher, &student, "submatrix-reference", (struct extract_options){.structure = STRUCTURE_SUBMATRIX, .reference = true});
-        golden_blocks(dir, &teacher, &student, "row-column", (struct extract_options){.structure = STRUCTURE_ROW_COLUMN});
+        golden_blocks(dir, &teacher, &student, "submatrix-reference",
+                      (struct extract_options){.structure = STRUCTURE_SUBMATRIX, .reference = true});
+        golden_blocks(dir, &teacher, &student, "row-column",
+                      (struct extract_options){.structure = STRUCTURE_ROW_COLUMN});
         golden_blocks(dir, &teacher, &student, "neuron", (struct extract_options){.structure = STRUCTURE_NEURON});
         js_free(k);
         close_dir(&teacher);
@@ -310,7 +331,8 @@ static void golden(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(layers), cmocka_unit_test(layer_files), cmocka_unit_test(weights_by_hand), cmocka_unit_test(shared_axes),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(layers), cmocka_unit_test(layer_files),
+                                       cmocka_unit_test(weights_by_hand), cmocka_unit_test(shared_axes),
                                        cmocka_unit_test(golden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

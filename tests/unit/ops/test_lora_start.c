@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * First values of adapters: every method's product and distribution, keyed draws, f16, errors; B A and singular values of
- * the golden cases.
+ * First values of adapters: every method's product and distribution, keyed draws, f16, errors; B A and singular values
+ * of the golden cases.
  */
 #include "../model/open_dir.h"
 
@@ -10,8 +10,13 @@
 
 static const char *const cases[] = {"mha", "gqa", "rope3", "odd", "qwen"};
 
-static const struct model_config config = {.hidden_size = 12, .intermediate_size = 20, .num_attention_heads = 4, .num_key_value_heads = 2, .head_dim = 3,
-                                           .num_hidden_layers = 2, .vocab_size = 30};
+static const struct model_config config = {.hidden_size = 12,
+                                           .intermediate_size = 20,
+                                           .num_attention_heads = 4,
+                                           .num_key_value_heads = 2,
+                                           .head_dim = 3,
+                                           .num_hidden_layers = 2,
+                                           .vocab_size = 30};
 
 static struct lora *one(const struct model_config *c, int layer, enum module m, int r, float scale, bool compensated)
 {
@@ -35,7 +40,13 @@ static double product(const struct lora_pair *p, size_t i, size_t j)
 static struct tensor matrix(float *x, size_t rows, size_t cols, uint64_t seed)
 {
     rng_fill_normal(x, rows * cols, 1, seed, 1);
-    return (struct tensor){.name = "t", .dtype = DT_F32, .ndim = 2, .shape = {rows, cols}, .n = rows * cols, .bytes = rows * cols * 4, .data = x};
+    return (struct tensor){.name = "t",
+                           .dtype = DT_F32,
+                           .ndim = 2,
+                           .shape = {rows, cols},
+                           .n = rows * cols,
+                           .bytes = rows * cols * 4,
+                           .data = x};
 }
 
 /* At full rank the product is the matrix: B A for svd, scale * B A for pissa, B A for olora. Embeddings are turned. */
@@ -57,7 +68,8 @@ static void full_rank(void **state)
             OK(lora_start(p, v[k].how, &t, 0, false, facts, &e), e);
             for (size_t i = 0; i < p->out; i++)
                 for (size_t j = 0; j < p->in; j++)
-                    assert_true(fabs(v[k].times * product(p, i, j) - (double)(embed ? x[j * 12 + i] : x[i * 20 + j])) < 1e-5);
+                    assert_true(fabs(v[k].times * product(p, i, j) - (double)(embed ? x[j * 12 + i] : x[i * 20 + j])) <
+                                1e-5);
             assert_memory_equal(p->A, p->A0, 12 * p->in * sizeof(float));
             assert_memory_equal(p->B, p->B0, 12 * p->out * sizeof(float));
             if (v[k].how != LORA_OLORA) {
@@ -173,7 +185,8 @@ static struct js *read_json(const char *dir, const char *name)
     return j;
 }
 
-static void golden_module(const struct lora_pair *want, const struct model_config *c, const struct st_file *blocks, const struct js *singular)
+static void golden_module(const struct lora_pair *want, const struct model_config *c, const struct st_file *blocks,
+                          const struct js *singular)
 {
     char name[PARAM_NAME_MAX];
     struct err e;
@@ -193,7 +206,8 @@ static void golden_module(const struct lora_pair *want, const struct model_confi
     if (!(sqrt(d / n) <= 1e-5))
         fail_msg("%s: B A differs by %g", name, sqrt(d / n));
     for (int k = 0; k < p->r; k++) {
-        double first = js_num(js_at(singular, 0), 0), b = js_num(js_at(singular, (size_t)k), -1), a = js_num(js_at(js_get(facts, "singular_values"), (size_t)k), -2);
+        double first = js_num(js_at(singular, 0), 0), b = js_num(js_at(singular, (size_t)k), -1),
+               a = js_num(js_at(js_get(facts, "singular_values"), (size_t)k), -2);
         assert_true(fabs(a - b) <= 1e-6 * first);
     }
     js_free(facts);
@@ -209,7 +223,8 @@ static void golden_case(const char *name)
     struct model_config c;
     snprintf(dir, sizeof dir, "%s/oracle/golden/%s", TEST_SHARED, name);
     snprintf(path[0], sizeof path[0], "%s/oracle/golden/models/%s-student/config.json", TEST_SHARED, name);
-    static const char *const files[] = {"lora-init/adapter_model.safetensors", "lora-init/adapter_config.json", "blocks/submatrix/blocks.safetensors"};
+    static const char *const files[] = {"lora-init/adapter_model.safetensors", "lora-init/adapter_config.json",
+                                        "blocks/submatrix/blocks.safetensors"};
     for (int i = 0; i < 3; i++)
         snprintf(path[i + 1], sizeof path[i + 1], "%s/%s", dir, files[i]);
     struct js *j = js_read(path[0], &e), *singular = read_json(dir, "lora-init/singular.json");
@@ -219,7 +234,8 @@ static void golden_case(const char *name)
     OK(st_open(path[3], &blocks, &e), e);
     for (size_t i = 0; i < l->n; i++) {
         char param[PARAM_NAME_MAX];
-        golden_module(&l->pairs[i], &c, blocks, js_get(singular, param_name(param, l->pairs[i].layer, l->pairs[i].mod, false)));
+        golden_module(&l->pairs[i], &c, blocks,
+                      js_get(singular, param_name(param, l->pairs[i].layer, l->pairs[i].mod, false)));
     }
     st_close(blocks);
     lora_free(l);
@@ -240,7 +256,8 @@ static void golden(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(full_rank), cmocka_unit_test(random_starts), cmocka_unit_test(noise), cmocka_unit_test(half_and_errors),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(full_rank), cmocka_unit_test(random_starts),
+                                       cmocka_unit_test(noise), cmocka_unit_test(half_and_errors),
                                        cmocka_unit_test(golden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
