@@ -71,8 +71,8 @@ static void formats(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct err e = {0};
         struct rows rows;
-        size_t n;
-        enum row_format found;
+        size_t n = 0;
+        enum row_format found = ROW_AUTO;
         const char *path = file(cases[i].name, str_of(cases[i].text));
         if (rows_read(path, ROW_AUTO, 0, SIZE_MAX, &rows, &e) < 0 || rows_peek(path, ROW_AUTO, &n, &found, &e) < 0)
             fail_msg("%s", e.msg);
