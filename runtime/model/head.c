@@ -17,6 +17,8 @@
 #include "runtime/kernels/norm.h"
 #include "runtime/kernels/xent.h"
 
+enum { PIECE = 4096 };
+
 /* Targets [i0, i0 + n) against rows [v0, v0 + rows) of lm_head; s0 .. s1: their sequences. */
 struct chunk {
     size_t i0, n, v0, rows;
@@ -35,7 +37,9 @@ static const void *head_rows(const struct run *r, size_t v0)
 /* logits (n, rows) of the chunk */
 static int chunk_logits(struct run *r, const struct chunk *k, float *logits, struct err *e)
 {
-    int rc = gemm(GEMM_NT, k->n, k->rows, r->d, r->t, k->xc, r->d, head_rows(r, k->v0), r->d, false, logits, k->rows, e);
+    const struct gemm_packed *whole = k->rows == r->V ? weights_head_packed(r->w) : NULL;
+    int rc = whole ? gemm_nt_packed(k->n, k->xc, r->d, whole, false, logits, r->V, e)
+                   : gemm(GEMM_NT, k->n, k->rows, r->d, r->t, k->xc, r->d, head_rows(r, k->v0), r->d, false, logits, k->rows, e);
     if (rc == 0 && k->p)
         rc = adapter_outer(r, k->p, k->uc, k->n, k->v0, k->rows, logits, k->rows, e);
     return rc;
@@ -56,10 +60,16 @@ static int chunk_backward(struct run *r, const struct chunk *k, bool below, stru
         rc = r->sink->linear(r->sink->u, &g, e);
     }
     float *dh = r->dh + k->i0 * r->d;
-    if (rc == 0 && below)
-        rc = gemm(GEMM_NN, k->n, r->d, k->rows, r->t, dyc, k->rows, head_rows(r, k->v0), r->d, k->v0 > 0, dh, r->d, e);
-    if (rc == 0 && k->p && (below || k->p->pair->dB))
-        rc = adapter_back_outer(r, k->p, dyc, k->rows, k->uc, k->n, k->v0, k->rows, k->v0 > 0, e);
+    /* the sum over the vocabulary in pieces that stay in cache: three times as fast as one product this long */
+    for (size_t v = 0; rc == 0 && v < k->rows; v += PIECE) {
+        size_t n = k->rows - v < PIECE ? k->rows - v : PIECE;
+        const void *dy = (const char *)dyc + v * r->esz;
+        bool more = k->v0 + v > 0;
+        if (below)
+            rc = gemm(GEMM_NN, k->n, r->d, n, r->t, dy, k->rows, head_rows(r, k->v0 + v), r->d, more, dh, r->d, e);
+        if (rc == 0 && k->p && (below || k->p->pair->dB))
+            rc = adapter_back_outer(r, k->p, dy, k->rows, k->uc, k->n, k->v0 + v, n, more, e);
+    }
     return rc;
 }
 

@@ -61,7 +61,8 @@ static int linear_back(struct run *r, const struct back *b, struct err *e)
     module_shape(r->c, b->m, &out, &in);
     int rc = give_linear(r, b, out, in, e);
     if (rc == 0 && b->dx)
-        rc = gemm(GEMM_NN, r->T, in, out, r->t, b->dyc, out, r->lw.w[b->m], in, b->add, b->dx, in, e);
+        rc = r->lw.bwd[b->m] ? gemm_nt_packed(r->T, b->dyc, out, r->lw.bwd[b->m], b->add, b->dx, in, e)
+                             : gemm(GEMM_NN, r->T, in, out, r->t, b->dyc, out, r->lw.w[b->m], in, b->add, b->dx, in, e);
     const struct prep *p = run_prep(r, b->layer, b->m);
     if (rc != 0 || !p || (!p->pair->dB && !b->dx))
         return rc;

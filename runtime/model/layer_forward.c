@@ -17,7 +17,8 @@ static int linear(struct run *r, int layer, enum module m, const void *xc, const
 {
     size_t out, in;
     module_shape(r->c, m, &out, &in);
-    int rc = gemm(GEMM_NT, r->T, out, in, r->t, xc, in, r->lw.w[m], in, add, y, out, e);
+    int rc = r->lw.fwd[m] ? gemm_nt_packed(r->T, xc, in, r->lw.fwd[m], add, y, out, e)
+                          : gemm(GEMM_NT, r->T, out, in, r->t, xc, in, r->lw.w[m], in, add, y, out, e);
     if (rc == 0 && r->lw.b[m])
         add_bias(y, r->lw.b[m], r->T, out);
     const struct prep *p = run_prep(r, layer, m);

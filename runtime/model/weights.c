@@ -14,11 +14,13 @@
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
+#include "runtime/kernels/gemm.h"
 
 struct slot { /* one parameter */
     const struct tensor *t; /* in the file */
     float *master;          /* trainable: f32 */
     const void *use;        /* compute type (matrices) or f32 (vectors); NULL: converted at acquire */
+    struct gemm_packed *fwd, *bwd;
 };
 
 struct weights {
@@ -177,9 +179,63 @@ static size_t layer_scratch(const struct weights *w)
     return most;
 }
 
+struct transposition {
+    const char *in;
+    char *out;
+    size_t rows, cols;
+    enum dtype t;
+};
+
+/* Columns first .. of (rows, cols) become rows of the output. */
+static void transpose_cols(void *u, size_t first, size_t count)
+{
+    const struct transposition *x = u;
+    for (size_t i = 0; i < x->rows; i++)
+        for (size_t j = first; j < first + count; j++) {
+            if (x->t == DT_F32)
+                ((float *)x->out)[j * x->rows + i] = ((const float *)x->in)[i * x->cols + j];
+            else
+                ((uint16_t *)x->out)[j * x->rows + i] = ((const uint16_t *)x->in)[i * x->cols + j];
+        }
+}
+
+static int pack_slot(const struct weights *w, struct slot *s, enum module m, char *scratch, struct err *e)
+{
+    size_t out, in;
+    module_shape(w->c, m, &out, &in);
+    int rc = gemm_pack(s->use, out, in, w->compute, &s->fwd, e);
+    if (rc != 0 || !scratch || (int)m >= MOD_LINEARS)
+        return rc;
+    struct transposition x = {s->use, scratch, out, in, w->compute};
+    par_slabs(in, 64, transpose_cols, &x);
+    return gemm_pack(scratch, in, out, w->compute, &s->bwd, e);
+}
+
 static const struct slot *head_slot(const struct weights *w)
 {
     return slot_at(w, -1, w->c->tie_word_embeddings ? MOD_EMBED : MOD_HEAD, false);
+}
+
+static void advise(const struct weights *w, int layer, int advice);
+
+/* After this the mapped pages of the layers are not needed, unless something asks for rows of W. */
+static int pack_all(struct weights *w, struct err *e)
+{
+    size_t most = 0;
+    for (int m = 0; m < MOD_LINEARS; m++) {
+        size_t n = slot_at(w, 0, (enum module)m, false)->t->n * dtype_size(w->compute);
+        most = n > most ? n : most;
+    }
+    char *scratch = w->kind == WEIGHTS_PACKED_BOTH ? big_alloc(most) : NULL;
+    int rc = w->kind == WEIGHTS_PACKED_BOTH && !scratch ? err_nomem(e, most, "packing weights") : 0;
+    for (int l = 0; rc == 0 && l < w->c->num_hidden_layers; l++) {
+        for (int m = 0; rc == 0 && m < MOD_LINEARS; m++)
+            rc = pack_slot(w, slot_at(w, l, (enum module)m, false), (enum module)m, scratch, e);
+        advise(w, l, MADV_DONTNEED);
+    }
+    big_free(scratch, most);
+    enum module head = w->c->tie_word_embeddings ? MOD_EMBED : MOD_HEAD;
+    return rc == 0 ? pack_slot(w, slot_at(w, -1, head, false), head, NULL, e) : rc;
 }
 
 int weights_new(const struct model *m, enum dtype compute, enum weights_kind kind, struct weights **out, struct err *e)
@@ -213,6 +269,8 @@ int weights_new(const struct model *m, enum dtype compute, enum weights_kind kin
     w->scratch_bytes += head; /* the head lies behind the layer */
     if (w->scratch_bytes && !(w->scratch = big_alloc(w->scratch_bytes)))
         rc = err_nomem(e, w->scratch_bytes, "one layer's weights");
+    if (rc == 0 && (kind == WEIGHTS_PACKED || kind == WEIGHTS_PACKED_BOTH))
+        rc = pack_all(w, e);
 out:
     if (rc != 0)
         weights_free(w);
@@ -225,6 +283,10 @@ void weights_free(struct weights *w)
 {
     if (!w)
         return;
+    for (size_t i = 0; w->w && i < (size_t)(w->c->num_hidden_layers + 1) * MOD_COUNT; i++) {
+        gemm_packed_free(w->w[i].fwd);
+        gemm_packed_free(w->w[i].bwd);
+    }
     big_free(w->block, w->block_bytes);
     big_free(w->scratch, w->scratch_bytes);
     free(w->w);
@@ -279,6 +341,8 @@ int weights_acquire(const struct weights *cw, int layer, struct layer_weights *o
     for (int m = 0; m < MOD_LINEARS; m++) {
         const struct slot *s = slot_at(w, layer, (enum module)m, false);
         out->w[m] = s->use;
+        out->fwd[m] = s->fwd;
+        out->bwd[m] = s->bwd;
         out->b[m] = slot_at(w, layer, (enum module)m, true)->use;
         if (s->use)
             continue;
@@ -303,6 +367,11 @@ const void *weights_head(const struct weights *w)
     char *p = (char *)w->scratch + w->scratch_bytes - round64(s->t->n * dtype_size(w->compute));
     convert(p, w->compute, s->master, DT_F32, s->t->n); /* trainable in bf16: the masters may have moved */
     return p;
+}
+
+const struct gemm_packed *weights_head_packed(const struct weights *w)
+{
+    return head_slot(w)->fwd;
 }
 
 const float *weights_norm(const struct weights *w)
@@ -370,5 +439,7 @@ uint64_t weights_memory(const struct model_config *c, enum dtype stored, enum dt
     uint64_t head = V * (same ? ssz : esz) + (tied && same ? 0 : V * ssz); /* mapped pages count as well: they are touched */
     if (kind == WEIGHTS_STREAMED)
         return head + 4 * vectors + layer * ssz * 2 + (same ? 0 : layer * esz);
+    if (kind == WEIGHTS_PACKED || kind == WEIGHTS_PACKED_BOTH) /* mapped layers are dropped after packing, converted ones stay */
+        return head + V * esz + 4 * vectors + L * layer * esz * ((kind == WEIGHTS_PACKED_BOTH ? 2 : 1) + (same ? 0 : 1));
     return head + 4 * vectors + L * layer * esz;
 }

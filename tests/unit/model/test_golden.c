@@ -240,7 +240,7 @@ static void logits_of(const struct golden *g)
 
 static void losses_of(const struct golden *g)
 {
-    for (int kind = WEIGHTS_RESIDENT; kind <= WEIGHTS_TRAINABLE; kind++) {
+    for (int kind = WEIGHTS_RESIDENT; kind <= WEIGHTS_PACKED_BOTH; kind++) {
         check_losses(g, &g->student, "student", (enum weights_kind)kind);
         if (g->has_teacher)
             check_losses(g, &g->teacher, "teacher", (enum weights_kind)kind);

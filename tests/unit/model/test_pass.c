@@ -325,7 +325,7 @@ static void compensation_is_a_difference(void **state)
 static void bf16_is_close(void **state)
 {
     (void)state;
-    for (int kind = WEIGHTS_RESIDENT; kind <= WEIGHTS_TRAINABLE; kind++) {
+    for (int kind = WEIGHTS_RESIDENT; kind <= WEIGHTS_PACKED_BOTH; kind++) {
         struct fixture f, g;
         start(&f, kind == WEIGHTS_STREAMED, DT_F32, DT_F32, (enum weights_kind)kind);
         start(&g, kind == WEIGHTS_STREAMED, DT_F32, DT_BF16, (enum weights_kind)kind);
