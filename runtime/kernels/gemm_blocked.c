@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm_blocked: see the header. A product goes in two parallel steps: bands of B (and rows of a transposed A) into the
- * caller's scratch, then tiles of ROWS x BAND. Memory is bounded: bands and rows are taken in groups of at most GROUP_BYTES.
+ * gemm_blocked: see the header. A product goes in parallel steps: bands of B and rows of A into the caller's scratch, then
+ * tiles of TILE x BAND through dense scratch to C. Memory is bounded: bands and rows are taken in groups of at most
+ * GROUP_BYTES.
  */
 #include "runtime/kernels/gemm_blocked.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/scratch.h"
@@ -15,60 +18,110 @@
 #include <emmintrin.h>
 #endif
 
-enum { ROWS = 256, GROUP_BYTES = 48 << 20, WORTH_ROWS = 192, TRANSPOSE_ROWS = 64 };
+enum { PANEL = 1024, GROUP_BYTES = 48 << 20, WORTH_ROWS = 192, ROWS_SLAB = 64 };
 
-bool blocked_wanted(enum dtype t)
+int blocked_init(struct blocked *b, size_t n, size_t k, enum dtype t, struct err *e)
 {
-    return t == DT_BF16 && lib_has_tiles();
-}
-
-int blocked_init(struct blocked *b, size_t n, size_t k, struct err *e)
-{
-    *b = (struct blocked){.n = n, .k = k, .kp = (k + 31) & ~(size_t)31, .bands = (n + BAND - 1) / BAND};
-    size_t tail = n % BAND, widest = 0;
-    int rc = 0;
-    if (n >= BAND && (rc = lib_layout_get(BAND, b->kp, DT_BF16, &b->full, e)))
-        return rc;
-    if (tail && (rc = lib_layout_get(tail, b->kp, DT_BF16, &b->tail, e)))
-        return rc;
-    widest = b->full ? lib_layout_bytes(b->full) : lib_layout_bytes(b->tail);
-    b->band_bytes = (widest + 63) & ~(size_t)63;
+    bool tiles = t == DT_BF16 && lib_has_tiles();
+    size_t unit = tiles ? 32 : 1, units = (k + unit - 1) / unit;
+    *b = (struct blocked){.t = t, .n = n, .k = k, .panels = tiles ? (k + PANEL - 1) / PANEL : 1, .bands = (n + BAND - 1) / BAND};
+    size_t each = (units + b->panels - 1) / b->panels;
+    b->panels = (units + each - 1) / each;
+    b->kc = each * unit;
+    b->last = (units - (b->panels - 1) * each) * unit;
+    for (int p = 0; p < 2; p++)
+        for (int w = 0; w < 2; w++) {
+            size_t cols = w ? n % BAND : n < BAND ? 0 : BAND, rows = p ? b->last : b->kc;
+            if (!cols || (!p && b->panels == 1))
+                continue;
+            int rc = lib_layout_get(cols, rows, t, &b->layout[p][w], e);
+            if (rc)
+                return rc;
+            size_t bytes = (lib_layout_bytes(b->layout[p][w]) + 63) & ~(size_t)63;
+            b->panel_bytes = bytes > b->panel_bytes ? bytes : b->panel_bytes;
+        }
+    b->band_bytes = b->panels * b->panel_bytes;
     return 0;
 }
 
-size_t blocked_width(const struct blocked *b, size_t i)
+size_t blocked_width(const struct blocked *b, size_t band)
 {
-    size_t left = b->n - i * BAND;
+    size_t left = b->n - band * BAND;
     return left < BAND ? left : BAND;
 }
 
-static const struct lib_layout *layout(const struct blocked *b, size_t i)
+size_t blocked_row(const struct blocked *b)
 {
-    return blocked_width(b, i) == BAND ? b->full : b->tail;
+    return (b->panels - 1) * b->kc + b->last;
 }
 
-int blocked_pack(const struct blocked *b, enum gemm_form f, const void *src, size_t ld, size_t i, void *out, struct err *e)
+static size_t panel_width(const struct blocked *b, size_t p)
 {
-    size_t w = blocked_width(b, i);
-    const uint16_t *x = src;
-    if (f == GEMM_NT)
-        return lib_pack(layout(b, i), x + i * BAND * ld, 1, ld, out, e);
-    if (b->k == b->kp)
-        return lib_pack(layout(b, i), x + i * BAND, ld, 1, out, e);
-    uint16_t *full = scratch_get(SCRATCH_CONVERT, b->kp * w * sizeof *full, e);
+    return p + 1 < b->panels ? b->kc : b->last;
+}
+
+/* How much of the panel's width holds numbers; the rest is zeros. */
+static size_t panel_filled(const struct blocked *b, size_t p)
+{
+    size_t left = b->k - p * b->kc;
+    return left < panel_width(b, p) ? left : panel_width(b, p);
+}
+
+static const struct lib_layout *layout(const struct blocked *b, size_t band, size_t p)
+{
+    return b->layout[p + 1 == b->panels][blocked_width(b, band) < BAND];
+}
+
+/* The last panel of a band, filled up with zeros, as (width, w) or, for GEMM_NT, (w, width). */
+static void *fill_up(const struct blocked *b, enum gemm_form f, const char *src, size_t ld, size_t w, size_t p, struct err *e)
+{
+    size_t width = panel_width(b, p), have = panel_filled(b, p), es = dtype_size(b->t);
+    char *full = scratch_get(SCRATCH_CONVERT, width * w * es, e);
     if (!full)
-        return e->code;
-    for (size_t l = 0; l < b->k; l++)
-        memcpy(full + l * w, x + l * ld + i * BAND, w * sizeof *full);
-    memset(full + b->k * w, 0, (b->kp - b->k) * w * sizeof *full);
-    return lib_pack(layout(b, i), full, w, 1, out, e);
+        return NULL;
+    if (f == GEMM_NT)
+        for (size_t j = 0; j < w; j++) {
+            memcpy(full + j * width * es, src + j * ld * es, have * es);
+            memset(full + (j * width + have) * es, 0, (width - have) * es);
+        }
+    else {
+        for (size_t l = 0; l < have; l++)
+            memcpy(full + l * w * es, src + l * ld * es, w * es);
+        memset(full + have * w * es, 0, (width - have) * w * es);
+    }
+    return full;
 }
 
-int blocked_multiply(const struct blocked *b, size_t i, size_t m, const void *a, const void *band, float *c, struct err *e)
+int blocked_pack(const struct blocked *b, enum gemm_form f, const void *src, size_t ld, size_t band, void *out, struct err *e)
 {
-    size_t w = blocked_width(b, i);
-    struct lib_shape s = {GEMM_NT, m, w, b->kp, b->kp, 0, w, DT_BF16, false};
-    return lib_gemm(&s, layout(b, i), a, band, c, e);
+    size_t w = blocked_width(b, band), es = dtype_size(b->t);
+    bool nt = f == GEMM_NT;
+    for (size_t p = 0; p < b->panels; p++) {
+        const char *x = (const char *)src + (nt ? band * BAND * ld + p * b->kc : p * b->kc * ld + band * BAND) * es;
+        size_t stride = ld;
+        if (panel_filled(b, p) < panel_width(b, p)) {
+            x = fill_up(b, f, x, ld, w, p, e);
+            stride = nt ? panel_width(b, p) : w;
+        }
+        int rc = x ? lib_pack(layout(b, band, p), x, nt ? 1 : stride, nt ? stride : 1, (char *)out + p * b->panel_bytes, e) : e->code;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+int blocked_multiply(const struct blocked *b, size_t band, const void *packed, const void *a, size_t m, size_t first, size_t count,
+                     float *c, struct err *e)
+{
+    size_t w = blocked_width(b, band), es = dtype_size(b->t);
+    int rc = 0;
+    for (size_t p = 0; p < b->panels && !rc; p++) {
+        size_t width = panel_width(b, p);
+        struct lib_shape s = {GEMM_NT, count, w, width, width, 0, w, b->t, p > 0};
+        const char *rows = (const char *)a + (m * p * b->kc + first * width) * es;
+        rc = lib_gemm(&s, layout(b, band, p), rows, (const char *)packed + p * b->panel_bytes, c, e);
+    }
+    return rc;
 }
 
 #ifdef __SSE2__
@@ -102,28 +155,46 @@ static void transpose8(uint16_t *out, size_t ldo, const uint16_t *a, size_t lda)
 }
 #endif
 
-void blocked_transpose(uint16_t *out, size_t kp, const uint16_t *a, size_t lda, size_t k, size_t first, size_t count)
+/* out (count, width) = a (k, count) transposed; zeros from k to width. */
+static void transpose(uint16_t *out, size_t width, const uint16_t *a, size_t lda, size_t k, size_t count)
 {
     size_t l8 = k & ~(size_t)7, j8 = count & ~(size_t)7;
-    a += first;
     for (size_t j = 0; j < j8; j += 8)
         for (size_t l = 0; l < l8; l += 8)
-            transpose8(out + j * kp + l, kp, a + l * lda + j, lda);
+            transpose8(out + j * width + l, width, a + l * lda + j, lda);
     for (size_t j = 0; j < count; j++) {
         for (size_t l = j < j8 ? l8 : 0; l < k; l++)
-            out[j * kp + l] = a[l * lda + j];
-        memset(out + j * kp + k, 0, (kp - k) * sizeof *out);
+            out[j * width + l] = a[l * lda + j];
+        memset(out + j * width + k, 0, (width - k) * sizeof *out);
     }
 }
 
+void blocked_rows(const struct blocked *b, enum gemm_form f, void *out, size_t m, const void *src, size_t ld, size_t first, size_t count)
+{
+    size_t es = dtype_size(b->t);
+    for (size_t p = 0; p < b->panels; p++) {
+        size_t width = panel_width(b, p), have = panel_filled(b, p), k0 = p * b->kc;
+        char *y = (char *)out + (m * k0 + first * width) * es;
+        if (f == GEMM_TN) {
+            transpose((uint16_t *)(void *)y, width, (const uint16_t *)src + k0 * ld + first, ld, have, count);
+            continue;
+        }
+        for (size_t r = 0; r < count; r++) {
+            memcpy(y + r * width * es, (const char *)src + ((first + r) * ld + k0) * es, have * es);
+            memset(y + (r * width + have) * es, 0, (width - have) * es);
+        }
+    }
+}
+
+/* What the parallel steps of one call share. Rows row0 .. of C are done, bands band0 .. in `bands`. */
 struct job {
-    struct lib_shape s;
-    struct blocked b;
-    const uint16_t *src_a, *src_b, *a; /* a: (rows of this group, kp) */
-    uint16_t *at;
-    char *bands;
+    enum gemm_form form;
+    bool accumulate;
+    const struct blocked *b;
+    const char *src_a, *src_b, *a; /* a: arranged, `rows` rows */
+    char *at, *bands;
     float *c;
-    size_t row0, rows, band0, n_bands, row_tiles;
+    size_t lda, ldb, ldc, row0, rows, band0, n_bands, row_tiles;
     struct first_err err;
 };
 
@@ -131,32 +202,60 @@ static void pack_item(void *u, size_t i)
 {
     struct job *j = u;
     struct err e = {0};
-    if (blocked_pack(&j->b, j->s.form, j->src_b, j->s.ldb, j->band0 + i, j->bands + i * j->b.band_bytes, &e))
+    if (blocked_pack(j->b, j->form, j->src_b, j->ldb, j->band0 + i, j->bands + i * j->b->band_bytes, &e))
         first_err_put(&j->err, &e);
 }
 
-static void transpose_rows(void *u, size_t first, size_t count)
+static void rows_slab(void *u, size_t first, size_t count)
 {
     struct job *j = u;
-    blocked_transpose(j->at + first * j->b.kp, j->b.kp, j->src_a, j->s.lda, j->s.k, j->row0 + first, count);
+    const char *src = j->src_a + j->row0 * (j->form == GEMM_TN ? 1 : j->lda) * dtype_size(j->b->t);
+    blocked_rows(j->b, j->form, j->at, j->rows, src, j->lda, first, count);
 }
 
 static void tile_item(void *u, size_t i)
 {
     struct job *j = u;
-    size_t r0 = i % j->row_tiles * ROWS, band = i / j->row_tiles, rows = j->rows - r0 < ROWS ? j->rows - r0 : ROWS;
-    size_t w = blocked_width(&j->b, j->band0 + band);
-    float *c = j->c + (j->row0 + r0) * j->s.ldc + (j->band0 + band) * BAND;
+    size_t r0 = i % j->row_tiles * TILE, band = i / j->row_tiles, rows = j->rows - r0 < TILE ? j->rows - r0 : TILE;
+    size_t w = blocked_width(j->b, j->band0 + band);
+    float *c = j->c + (j->row0 + r0) * j->ldc + (j->band0 + band) * BAND;
     struct err e = {0};
-    float *t = scratch_get(SCRATCH_TILE, (size_t)ROWS * BAND * sizeof *t, &e);
-    int rc = t ? blocked_multiply(&j->b, j->band0 + band, rows, j->a + r0 * j->b.kp, j->bands + band * j->b.band_bytes, t, &e) : e.code;
+    float *t = scratch_get(SCRATCH_TILE, (size_t)TILE * BAND * sizeof *t, &e);
+    int rc = t ? blocked_multiply(j->b, j->band0 + band, j->bands + band * j->b->band_bytes, j->a, j->rows, r0, rows, t, &e) : e.code;
     for (size_t r = 0; r < rows && !rc; r++)
-        if (j->s.accumulate)
-            convert_add_row(c + r * j->s.ldc, t + r * w, w);
+        if (j->accumulate)
+            convert_add_row(c + r * j->ldc, t + r * w, w);
         else
-            memcpy(c + r * j->s.ldc, t + r * w, w * sizeof *t);
+            memcpy(c + r * j->ldc, t + r * w, w * sizeof *t);
     if (rc)
         first_err_put(&j->err, &e);
+}
+
+/* Rows of A need no arranging when the source is that already. */
+static bool rows_as_they_are(const struct job *j)
+{
+    return j->form != GEMM_TN && j->b->panels == 1 && j->lda == j->b->k && j->b->last == j->b->k;
+}
+
+static void take_rows(struct job *j, size_t row0, size_t rows)
+{
+    j->row0 = row0;
+    j->rows = rows;
+    j->row_tiles = (rows + TILE - 1) / TILE;
+    if (rows_as_they_are(j))
+        j->a = j->src_a + row0 * j->lda * dtype_size(j->b->t);
+    else
+        par_slabs(rows, ROWS_SLAB, rows_slab, j);
+}
+
+static void take_bands(struct job *j, size_t band0, size_t n, bool pack)
+{
+    j->band0 = band0;
+    j->n_bands = n;
+    if (pack)
+        par_for(n, pack_item, j);
+    if (!j->err.code)
+        par_for(n * j->row_tiles, tile_item, j);
 }
 
 static size_t group_of(size_t n, size_t bytes_each)
@@ -165,39 +264,131 @@ static size_t group_of(size_t n, size_t bytes_each)
     return g < 1 ? 1 : g > n ? n : g;
 }
 
-static int run(struct job *j, struct err *e)
+/* C (m, n); B is arranged on the way unless j->bands holds all of it. */
+static int run(struct job *j, size_t m, struct err *e)
 {
-    bool tn = j->s.form == GEMM_TN;
-    size_t rows = tn ? group_of(j->s.m, j->b.kp * sizeof *j->at) : j->s.m, bands = group_of(j->b.bands, j->b.band_bytes);
-    size_t a_bytes = tn ? (rows * j->b.kp * sizeof *j->at + 63) & ~(size_t)63 : 0;
-    char *p = scratch_get(SCRATCH_CALL, a_bytes + bands * j->b.band_bytes, e);
+    size_t row_bytes = blocked_row(j->b) * dtype_size(j->b->t), all = j->b->bands;
+    bool copy = !rows_as_they_are(j), packed = j->bands != NULL;
+    size_t rows = copy ? group_of(m, row_bytes) : m, bands = packed ? all : group_of(all, j->b->band_bytes);
+    size_t a_bytes = copy ? (rows * row_bytes + 63) & ~(size_t)63 : 0;
+    char *p = scratch_get(SCRATCH_CALL, a_bytes + (packed ? 0 : bands * j->b->band_bytes), e);
     if (!p)
         return e->code;
-    j->at = (uint16_t *)(void *)p;
-    j->bands = p + a_bytes;
-    for (j->row0 = 0; j->row0 < j->s.m; j->row0 += rows) {
-        j->rows = j->s.m - j->row0 < rows ? j->s.m - j->row0 : rows;
-        j->row_tiles = (j->rows + ROWS - 1) / ROWS;
-        j->a = tn ? j->at : j->src_a;
-        if (tn)
-            par_slabs(j->rows, TRANSPOSE_ROWS, transpose_rows, j);
-        for (j->band0 = 0; j->band0 < j->b.bands; j->band0 += bands) {
-            j->n_bands = j->b.bands - j->band0 < bands ? j->b.bands - j->band0 : bands;
-            if (j->row0 == 0 || bands < j->b.bands)
-                par_for(j->n_bands, pack_item, j);
-            if (!j->err.code)
-                par_for(j->n_bands * j->row_tiles, tile_item, j);
-        }
+    j->a = j->at = p;
+    if (!packed)
+        j->bands = p + a_bytes;
+    for (size_t r = 0; r < m; r += rows) {
+        take_rows(j, r, m - r < rows ? m - r : rows);
+        for (size_t i = 0; i < all; i += bands)
+            take_bands(j, i, all - i < bands ? all - i : bands, !packed && (r == 0 || bands < all));
     }
     return first_err_get(&j->err, e);
 }
 
 int blocked_gemm(const struct lib_shape *s, const void *a, const void *b, float *c, struct err *e)
 {
-    bool tn = s->form == GEMM_TN;
-    if (!blocked_wanted(s->t) || s->m < WORTH_ROWS || s->n < 64 || s->k < 64 || (!tn && (s->lda != s->k || s->k % 32)))
+    if (s->t != DT_BF16 || !lib_has_tiles() || s->m < WORTH_ROWS || s->n < 64 || s->k < 64)
         return 1;
-    struct job j = {.s = *s, .src_a = a, .src_b = b, .c = c};
-    int rc = blocked_init(&j.b, s->n, s->k, e);
-    return rc ? rc : run(&j, e);
+    struct blocked bl;
+    int rc = blocked_init(&bl, s->n, s->k, s->t, e);
+    struct job j = {.form = s->form, .accumulate = s->accumulate, .b = &bl, .src_a = a, .src_b = b, .c = c,
+                    .lda = s->lda, .ldb = s->ldb, .ldc = s->ldc};
+    return rc ? rc : run(&j, s->m, e);
+}
+
+struct gemm_packed {
+    size_t n, k;
+    enum dtype x_type; /* of the products' left side */
+    struct blocked b;  /* unset when n or k is 0 */
+    size_t bytes;
+    char *data;
+};
+
+struct packing {
+    const struct gemm_packed *w;
+    const char *src;
+    struct first_err err;
+};
+
+/* A band; by way of f32 where bf16 is not in hardware. */
+static void pack_weight(void *u, size_t i)
+{
+    struct packing *p = u;
+    const struct gemm_packed *w = p->w;
+    size_t n = blocked_width(&w->b, i), k = w->k;
+    char *out = w->data + i * w->b.band_bytes;
+    struct err e = {0};
+    int rc = 0;
+    if (w->b.t == w->x_type) {
+        rc = blocked_pack(&w->b, GEMM_NT, p->src, k, i, out, &e);
+    } else {
+        float *f = scratch_get(SCRATCH_TILE, n * k * sizeof *f, &e);
+        rc = f ? 0 : e.code;
+        if (f) {
+            convert_bf16_row(f, (const uint16_t *)(const void *)p->src + i * BAND * k, n * k);
+            rc = lib_pack(layout(&w->b, i, 0), f, 1, k, out, &e);
+        }
+    }
+    if (rc)
+        first_err_put(&p->err, &e);
+}
+
+int gemm_pack(const void *w, size_t n, size_t k, enum dtype t, struct gemm_packed **out, struct err *e)
+{
+    *out = NULL;
+    struct gemm_packed *p = calloc(1, sizeof *p);
+    if (!p)
+        return err_nomem(e, sizeof *p, "a packed weight");
+    p->n = n, p->k = k, p->x_type = t;
+    int rc = 0;
+    if (n && k) {
+        struct packing job = {.w = p, .src = w};
+        rc = blocked_init(&p->b, n, k, t == DT_BF16 && !gemm_has_bf16() ? DT_F32 : t, e);
+        p->bytes = rc ? 0 : p->b.bands * p->b.band_bytes;
+        if (!rc && !(p->data = big_alloc(p->bytes)))
+            rc = err_nomem(e, p->bytes, "a packed weight");
+        if (!rc) {
+            par_for(p->b.bands, pack_weight, &job);
+            rc = first_err_get(&job.err, e);
+        }
+    }
+    if (rc)
+        gemm_packed_free(p);
+    else
+        *out = p;
+    return rc;
+}
+
+void gemm_packed_free(struct gemm_packed *w)
+{
+    if (!w)
+        return;
+    if (w->data)
+        big_free(w->data, w->bytes);
+    free(w);
+}
+
+size_t gemm_packed_bytes(const struct gemm_packed *w)
+{
+    return sizeof *w + w->bytes;
+}
+
+int gemm_nt_packed(size_t m, const void *x, size_t ldx, const struct gemm_packed *w, bool accumulate, float *y, size_t ldy,
+                   struct err *e)
+{
+    if (!m || !w->n || !w->k)
+        return gemm_serial(GEMM_NT, m, w->n, w->k, w->x_type, x, ldx, NULL, 0, accumulate, y, ldy, e);
+    struct job j = {.form = GEMM_NT, .accumulate = accumulate, .b = &w->b, .src_a = x, .bands = w->data, .c = y, .lda = ldx, .ldc = ldy};
+    float *f = NULL;
+    if (w->b.t != w->x_type) { /* bf16 activations for a weight that became f32 */
+        if (!(f = malloc(m * w->k * sizeof *f)))
+            return err_nomem(e, m * w->k * sizeof *f, "activations in f32");
+        for (size_t r = 0; r < m; r++)
+            convert_bf16_row(f + r * w->k, (const uint16_t *)x + r * ldx, w->k);
+        j.src_a = (const char *)f;
+        j.lda = w->k;
+    }
+    int rc = run(&j, m, e);
+    free(f);
+    return rc;
 }

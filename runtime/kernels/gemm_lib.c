@@ -476,11 +476,11 @@ int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *
     return rc;
 }
 
-/* Does every probe have a kernel better than the library's plain loops? */
+/* Does every probe, with and without accumulation, have a kernel better than the library's plain loops? */
 static bool serves_all(struct lib_layout *l)
 {
-    for (int i = 0; i < PROBES; i++) {
-        struct lib_shape s = {GEMM_NT, probes[i], l->n, l->k, l->k, l->k, l->n, l->t, false};
+    for (int i = 0; i < 2 * PROBES; i++) {
+        struct lib_shape s = {GEMM_NT, probes[i / 2], l->n, l->k, l->k, l->k, l->n, l->t, i % 2};
         dnnl_primitive_desc_t pd = NULL;
         if (shape_pd(&s, l, false, &pd) != dnnl_success)
             return false;

@@ -10,8 +10,7 @@
 
 struct lib_layout; /* how a library wants a packed (n, k) weight laid out */
 
-/* Everything that a primitive depends on. With a layout: GEMM_NT, lda = k, ldc = n, no accumulation, ldb
- * ignored. */
+/* Everything that a primitive depends on. With a layout: GEMM_NT, lda = k, ldc = n, ldb ignored. */
 struct lib_shape {
     enum gemm_form form;
     size_t m, n, k, lda, ldb, ldc;

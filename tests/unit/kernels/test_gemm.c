@@ -57,7 +57,7 @@ static void check(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, 
 
 static const size_t shapes[][3] = {
     {1, 1, 1},    {1, 7, 3},     {3, 1, 17},    {5, 5, 1},     {2, 129, 33},  {17, 31, 64}, {1, 300, 130},
-    {64, 64, 64}, {33, 257, 70}, {127, 129, 1}, {100, 40, 96}, {530, 30, 50}, {600, 1, 20}, {257, 260, 41}, {200, 70, 96}, {300, 520, 64}, {515, 300, 77},
+    {64, 64, 64}, {33, 257, 70}, {127, 129, 1}, {100, 40, 96}, {530, 30, 50}, {600, 1, 20}, {257, 260, 41}, {200, 70, 96}, {300, 520, 64}, {515, 300, 77}, {200, 140, 1100}, {193, 64, 2090},
 };
 
 static void all_shapes(void **state)
@@ -113,7 +113,7 @@ static void check_packed(size_t m, size_t n, size_t k, enum dtype t, size_t pad,
 static void packed(void **state)
 {
     (void)state;
-    static const size_t ms[] = {1, 2, 8, 16, 33, 200, 700}, nk[][2] = {{128, 64}, {300, 96}, {50, 33}, {257, 130}, {1, 5}, {130, 1}};
+    static const size_t ms[] = {1, 2, 8, 16, 33, 200, 700}, nk[][2] = {{128, 64}, {300, 96}, {50, 33}, {257, 130}, {1, 5}, {130, 1}, {130, 2060}};
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
         for (size_t j = 0; j < sizeof nk / sizeof *nk; j++)
             for (int t = DT_F32; t <= DT_BF16; t++)
