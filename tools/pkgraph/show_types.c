@@ -141,7 +141,7 @@ static int show_scores(const struct session *s, const struct artifact *a)
     if (!j)
         return STATUS_FAILED;
     const struct js *layers = js_get(j, "layers"), *modules = js_get(j, "modules"), *skipped = js_get(j, "skipped");
-    struct table t = {.cols = 2}, m = {.cols = 2};
+    struct table t = {.cols = 3}, m = {.cols = 2};
     double best = 0;
     printf("%lld samples, %lld tokens, %lld targets\n", (long long)js_int(js_get(j, "samples"), 0), (long long)js_int(js_get(j, "tokens"), 0),
            (long long)js_int(js_get(j, "target_tokens"), 0));
@@ -154,7 +154,8 @@ static int show_scores(const struct session *s, const struct artifact *a)
     for (size_t i = 0; i < js_len(layers); i++) {
         double v = js_num(js_at(layers, i), 0);
         table_cell(&t, "%zu", i);
-        table_cell(&t, "%-10.5g %.*s", v, best > 0 ? (int)(40 * v / best) : 0, "########################################");
+        table_cell(&t, "%.5g", v);
+        table_cell(&t, "%.*s", best > 0 ? (int)(40 * v / best) : 0, "########################################");
     }
     table_print(&t, false, stdout);
     puts("\nscore by module");

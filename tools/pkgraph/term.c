@@ -187,11 +187,11 @@ static bool is_number(const char *z)
     return *z >= '0' && *z <= '9';
 }
 
-/* A column stands to the right when every cell under its head is empty, a dash or a number. */
-static bool right_column(const struct table *t, size_t col)
+/* A column stands to the right when every cell, its head left out, is empty, a dash or a number. */
+static bool right_column(const struct table *t, size_t col, bool head)
 {
     bool any = false;
-    for (size_t i = t->cols + col; i < t->n; i += t->cols) {
+    for (size_t i = (head ? t->cols : 0) + col; i < t->n; i += t->cols) {
         const char *z = t->cells[i];
         if (!*z || strcmp(z, "-") == 0)
             continue;
@@ -232,7 +232,7 @@ void table_print(const struct table *t, bool head, FILE *f)
     if (!width || !right)
         goto out;
     for (size_t c = 0; c < t->cols; c++) {
-        right[c] = right_column(t, c);
+        right[c] = right_column(t, c, head);
         for (size_t r = 0; r < rows; r++) {
             size_t w = text_width(t->cells[r * t->cols + c], strlen(t->cells[r * t->cols + c]));
             width[c] = w > width[c] ? w : width[c];

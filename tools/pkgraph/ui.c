@@ -10,7 +10,7 @@
 #include "tools/pkgraph/term.h"
 
 enum { LINES_MAX = 16 };
-static const double plain_after = 1.0, plain_every = 5.0; /* seconds, when there is no terminal */
+static const double plain_after = 1.0, plain_every = 5.0; /* seconds, when there is no terminal; rarer in long nodes */
 
 struct shown {
     bool running, waiting, started;
@@ -199,7 +199,7 @@ static void say_done(struct ui *u, const struct sched_event *ev)
 static void say_progress(struct ui *u, const struct sched_event *ev)
 {
     struct shown *s = &u->nodes[ev->node];
-    if (u->tty || ev->now - s->since < plain_after || ev->now - s->last_line < plain_every)
+    if (u->tty || ev->now - s->since < plain_after || ev->now - s->last_line < plain_every + (ev->now - s->since) / 10)
         return;
     s->last_line = ev->now;
     struct buf b = {0};
