@@ -52,6 +52,7 @@ pk cache gc --max-size 1B; is_status 0 "cache gc"; says removed
 pk run s.yaml --events g1; [ -z "$(ran g1)" ] || fail "pinned work ran: $(ran g1)"
 pk cache unpin tiny; is_status 0 "cache unpin"
 pk cache gc --max-age 1s --max-size 1B --dry-run; is_status 0 "cache gc --dry-run"; says "would remove"
+pk cache verify # what the damage above left of older records
 pk cache verify; is_status 0 "cache verify"
 f=$(find .pkgraph/blobs -type f -size +1k | sort | head -1); chmod u+w "$f"; printf 'x' | dd of="$f" conv=notrunc bs=1 seek=7 2>/dev/null
 pk cache verify; is_status 1 "cache verify of damage"
