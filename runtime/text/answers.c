@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/text/utf8.h"
+
 static bool digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -232,6 +234,14 @@ void gsm8k_exemplar(struct str question, struct str answer, struct buf *out)
     buf_release(&why);
 }
 
+void gsm8k_exemplar_direct(struct str question, struct str answer, struct buf *out)
+{
+    buf_puts(out, "Question: ");
+    buf_str(out, str_trim(question));
+    buf_puts(out, "\nAnswer: ");
+    buf_str(out, gsm8k_reference(answer));
+}
+
 void gsm8k_prompt(size_t n_shot, const struct str *exemplars, struct str question, struct buf *out)
 {
     buf_puts(out, n_shot ? "Answer the following questions.\n\n" : "Answer the following question.\n\n");
@@ -241,4 +251,26 @@ void gsm8k_prompt(size_t n_shot, const struct str *exemplars, struct str questio
     }
     buf_puts(out, "Question: ");
     buf_str(out, str_trim(question));
+}
+
+/* ---- Super-NaturalInstructions ---- */
+
+static void put_sentence(struct str s, bool stop, struct buf *out)
+{
+    buf_str(out, s);
+    if (stop && (s.n == 0 || !punctuation(s.p[s.n - 1])))
+        buf_putc(out, '.');
+}
+
+void super_ni_prompt(struct str definition, struct str input, bool reference, struct buf *out)
+{
+    struct str d = utf8_strip(definition);
+    if (definition.n == 0) {
+        buf_str(out, input);
+        return;
+    }
+    put_sentence(d, reference && d.n > 0, out);
+    buf_puts(out, "\n\nInput: ");
+    put_sentence(utf8_strip(input), true, out);
+    buf_puts(out, "\n\nOutput:");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * answers: what evaluation does with text (method.md 6): the number in a generated answer, equality of answers, and the
- * prompts of GSM8K. Pure functions; nothing is owned; any thread. Texts are UTF-8 by pointer and length.
+ * prompts of GSM8K and Super-NaturalInstructions. Pure functions; nothing is owned; any thread. Texts are UTF-8 by pointer and length.
  */
 #ifndef PKG_TEXT_ANSWERS_H
 #define PKG_TEXT_ANSWERS_H
@@ -30,8 +30,15 @@ bool answer_exact(struct str prediction, struct str reference);
 struct str gsm8k_reference(struct str answer);
 /* "Question: ..\nAnswer: .. So the answer is N.": calculator notes <<..>> removed, lines joined by a space. */
 void gsm8k_exemplar(struct str question, struct str answer, struct buf *out);
+/* Without the reasoning: "Question: ..\nAnswer: N". */
+void gsm8k_exemplar_direct(struct str question, struct str answer, struct buf *out);
 /* The head with n_shot exemplars (already rendered), then "Question: ..". What follows ("\nAnswer:" or the chat turn) is
  * the caller's. */
 void gsm8k_prompt(size_t n_shot, const struct str *exemplars, struct str question, struct buf *out);
+
+/* Super-NaturalInstructions: definition, "\n\nInput: " input, "\n\nOutput:", both trimmed; a full stop is added to an input that does
+ * not end in ASCII punctuation, and with `reference`, as the published code does, to such a definition. An empty
+ * definition leaves the input and nothing else. */
+void super_ni_prompt(struct str definition, struct str input, bool reference, struct buf *out);
 
 #endif
