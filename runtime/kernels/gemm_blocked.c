@@ -20,9 +20,14 @@
 
 enum { PANEL = 1024, GROUP_BYTES = 48 << 20, WORTH_ROWS = 192, ROWS_SLAB = 64 };
 
+bool blocked_pays(enum dtype t)
+{
+    return t == DT_BF16 && lib_has_tiles();
+}
+
 int blocked_init(struct blocked *b, size_t n, size_t k, enum dtype t, struct err *e)
 {
-    bool tiles = t == DT_BF16 && lib_has_tiles();
+    bool tiles = blocked_pays(t);
     size_t unit = tiles ? 32 : 1, units = (k + unit - 1) / unit;
     *b = (struct blocked){.t = t, .n = n, .k = k, .panels = tiles ? (k + PANEL - 1) / PANEL : 1, .bands = (n + BAND - 1) / BAND};
     size_t each = (units + b->panels - 1) / b->panels;
@@ -287,7 +292,7 @@ static int run(struct job *j, size_t m, struct err *e)
 
 int blocked_gemm(const struct lib_shape *s, const void *a, const void *b, float *c, struct err *e)
 {
-    if (s->t != DT_BF16 || !lib_has_tiles() || s->m < WORTH_ROWS || s->n < 64 || s->k < 64)
+    if (!blocked_pays(s->t) || s->m < WORTH_ROWS || s->n < 64 || s->k < 64)
         return 1;
     struct blocked bl;
     int rc = blocked_init(&bl, s->n, s->k, s->t, e);

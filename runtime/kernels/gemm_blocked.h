@@ -15,7 +15,7 @@
 
 #include "runtime/kernels/gemm_lib.h"
 
-enum { BAND = 128, TILE = 256 /* rows of a work item */ };
+enum { BAND = 256, TILE = 256 /* rows of a work item */ };
 
 struct blocked {
     enum dtype t;
@@ -24,6 +24,7 @@ struct blocked {
     const struct lib_layout *layout[2][2]; /* [last panel][last band, when narrower] */
 };
 
+bool blocked_pays(enum dtype t); /* bf16 on tile units: worth arranging operands for one call */
 int blocked_init(struct blocked *b, size_t n, size_t k, enum dtype t, struct err *e); /* n, k > 0; t: F32, or BF16 in hardware */
 size_t blocked_width(const struct blocked *b, size_t band);   /* columns */
 size_t blocked_row(const struct blocked *b);                  /* elements of one row of A, all panels */

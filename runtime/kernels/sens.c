@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * sens: blocks of S, BLOCK_ROWS x BLOCK_COLS, one work item each. For every sequence the block of its gradient is made by
- * one product in the worker's scratch and folded into S while both are in the second-level cache.
+ * sens: blocks of S, BLOCK x BLOCK, one work item each. For every sequence the block of its gradient is made by one product
+ * in the worker's scratch and folded into S while both are in the second-level cache. On tile units (AMX) X is arranged
+ * once for the whole call, dY^T for a group of rows at a time (gemm_blocked); elsewhere the library reads both in place.
  */
 #include "runtime/kernels/sens.h"
 
@@ -11,10 +12,15 @@
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/gemm.h"
+#include "runtime/kernels/gemm_blocked.h"
 #include "runtime/kernels/scratch.h"
 #include "runtime/kernels/vmath.h"
 
-enum { BLOCK_ROWS = 128, BLOCK_COLS = 512 };
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+enum { BLOCK = BAND, ROWS_SLAB = 64, GROUP_BYTES = 48 << 20 };
 
 struct job {
     float *S;
@@ -23,7 +29,15 @@ struct job {
     size_t lds, ldw, ldy, ldx, rows, in, col_blocks;
     int n_seqs;
     const int32_t *cu;
+    size_t row0, group; /* rows of this round */
+    struct arranged *seq;  /* of each sequence; NULL: in place */
     struct first_err err;
+};
+
+/* One sequence's operands: bands of X, and dY^T of the round's rows. */
+struct arranged {
+    struct blocked b; /* unset for an empty sequence */
+    char *x, *dy;
 };
 
 VECTOR static void fold(float *restrict S, const float *restrict W, const float *restrict G, size_t n)
@@ -33,39 +47,133 @@ VECTOR static void fold(float *restrict S, const float *restrict W, const float 
         S[i] += __builtin_fabsf(W[i] * G[i]);
 }
 
+#ifdef __x86_64__
+/* The same with W in bf16, sixteen at a time. */
+__attribute__((target("avx512f"))) static size_t fold_bf16(float *S, const uint16_t *W, const float *G, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m512i w = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(W + i))), 16);
+        __m512 g = _mm512_mul_ps(_mm512_castsi512_ps(w), _mm512_loadu_ps(G + i));
+        _mm512_storeu_ps(S + i, _mm512_add_ps(_mm512_loadu_ps(S + i), _mm512_abs_ps(g)));
+    }
+    return i;
+}
+#endif
+
+static void fold_bf16_row(float *S, const uint16_t *W, const float *G, float *row, size_t n)
+{
+    size_t i = 0;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f"))
+        i = fold_bf16(S, W, G, n);
+#endif
+    convert_bf16_row(row, W + i, n - i);
+    fold(S + i, row, G + i, n - i);
+}
+
 static void fold_block(const struct job *j, float *S, const char *W, const float *G, float *row, size_t rows, size_t cols)
 {
     size_t ws = dtype_size(j->wt);
     for (size_t r = 0; r < rows; r++) {
         const void *w = W + r * j->ldw * ws;
-        if (j->wt == DT_BF16)
-            convert_bf16_row(row, w, cols);
-        else if (j->wt == DT_F16)
+        if (j->wt == DT_BF16) {
+            fold_bf16_row(S + r * j->lds, w, G + r * cols, row, cols);
+            continue;
+        }
+        if (j->wt == DT_F16)
             convert_f16_row(row, w, cols);
         fold(S + r * j->lds, j->wt == DT_F32 ? w : row, G + r * cols, cols);
     }
 }
 
+/* G = dY_s^T X_s, rows r0 .. and columns c0 .. of the round; without gaps. */
+static int gradient(const struct job *j, int s, size_t r0, size_t rows, size_t c0, size_t cols, float *G, struct err *e)
+{
+    size_t t0 = (size_t)j->cu[s], T = (size_t)j->cu[s + 1] - t0, es = dtype_size(j->t);
+    if (j->seq) {
+        const struct arranged *q = &j->seq[s];
+        return blocked_multiply(&q->b, c0 / BAND, q->x + c0 / BAND * q->b.band_bytes, q->dy, j->group, r0, rows, G, e);
+    }
+    const char *dy = j->dy + (t0 * j->ldy + j->row0 + r0) * es, *x = j->x + (t0 * j->ldx + c0) * es;
+    return gemm_serial(GEMM_TN, rows, cols, T, j->t, dy, j->ldy, x, j->ldx, false, G, cols, e);
+}
+
 static void one_block(void *u, size_t i)
 {
     struct job *j = u;
-    size_t r0 = i / j->col_blocks * BLOCK_ROWS, c0 = i % j->col_blocks * BLOCK_COLS, es = dtype_size(j->t);
-    size_t rows = j->rows - r0 < BLOCK_ROWS ? j->rows - r0 : BLOCK_ROWS, cols = j->in - c0 < BLOCK_COLS ? j->in - c0 : BLOCK_COLS;
+    size_t r0 = i / j->col_blocks * BLOCK, c0 = i % j->col_blocks * BLOCK, r = j->row0 + r0;
+    size_t rows = j->group - r0 < BLOCK ? j->group - r0 : BLOCK, cols = j->in - c0 < BLOCK ? j->in - c0 : BLOCK;
     struct err e = {0};
-    float *G = scratch_get(SCRATCH_ITEM, (size_t)(BLOCK_ROWS + 1) * BLOCK_COLS * sizeof *G, &e);
+    float *G = scratch_get(SCRATCH_ITEM, (size_t)(BLOCK + 1) * BLOCK * sizeof *G, &e);
     int rc = G ? 0 : e.code;
     for (int s = 0; s < j->n_seqs && !rc; s++) {
-        size_t t0 = (size_t)j->cu[s], T = (size_t)j->cu[s + 1] - t0;
-        if (!T)
+        if (j->cu[s] == j->cu[s + 1])
             continue;
-        rc = gemm_serial(GEMM_TN, rows, cols, T, j->t, j->dy + (t0 * j->ldy + r0) * es, j->ldy, j->x + (t0 * j->ldx + c0) * es, j->ldx,
-                         false, G, cols, &e);
+        rc = gradient(j, s, r0, rows, c0, cols, G, &e);
         if (!rc)
-            fold_block(j, j->S + r0 * j->lds + c0, j->W + (r0 * j->ldw + c0) * dtype_size(j->wt), G,
-                       G + (size_t)BLOCK_ROWS * BLOCK_COLS, rows, cols);
+            fold_block(j, j->S + r * j->lds + c0, j->W + (r * j->ldw + c0) * dtype_size(j->wt), G, G + (size_t)BLOCK * BLOCK, rows, cols);
     }
     if (rc)
         first_err_put(&j->err, &e);
+}
+
+/* Item: (sequence, band of X). */
+static void arrange_x(void *u, size_t i)
+{
+    struct job *j = u;
+    size_t s = i / j->col_blocks, band = i % j->col_blocks;
+    const struct arranged *q = &j->seq[s];
+    struct err e = {0};
+    if (j->cu[s] == j->cu[s + 1])
+        return;
+    if (blocked_pack(&q->b, GEMM_TN, j->x + (size_t)j->cu[s] * j->ldx * dtype_size(j->t), j->ldx, band, q->x + band * q->b.band_bytes, &e))
+        first_err_put(&j->err, &e);
+}
+
+/* Item: (sequence, slab of rows). */
+static void arrange_dy(void *u, size_t i)
+{
+    struct job *j = u;
+    size_t slabs = (j->group + ROWS_SLAB - 1) / ROWS_SLAB, s = i / slabs, r = i % slabs * ROWS_SLAB;
+    const struct arranged *q = &j->seq[s];
+    if (j->cu[s] == j->cu[s + 1])
+        return;
+    blocked_rows(&q->b, GEMM_TN, q->dy, j->group, j->dy + ((size_t)j->cu[s] * j->ldy + j->row0) * dtype_size(j->t), j->ldy, r,
+                 j->group - r < ROWS_SLAB ? j->group - r : ROWS_SLAB);
+}
+
+/* Layouts, room and the arranged X of every sequence; *rows becomes the rows that a round takes. */
+static int arrange(struct job *j, size_t *rows, struct err *e)
+{
+    size_t x_bytes = 0, row_bytes = 1;
+    for (int s = 0; s < j->n_seqs; s++) {
+        struct blocked *b = &j->seq[s].b;
+        size_t T = (size_t)(j->cu[s + 1] - j->cu[s]);
+        int rc = T ? blocked_init(b, j->in, T, j->t, e) : 0;
+        if (rc)
+            return rc;
+        x_bytes += T ? b->bands * b->band_bytes : 0;
+        row_bytes += T ? blocked_row(b) * sizeof(uint16_t) : 0;
+    }
+    size_t most = GROUP_BYTES / row_bytes / BLOCK * BLOCK;
+    *rows = most < BLOCK ? BLOCK : most;
+    if (*rows > j->rows)
+        *rows = j->rows;
+    char *p = scratch_get(SCRATCH_CALL, x_bytes + *rows * row_bytes, e);
+    if (!p)
+        return e->code;
+    char *dy = p + x_bytes;
+    for (int s = 0; s < j->n_seqs; s++)
+        if (j->cu[s] != j->cu[s + 1]) {
+            struct arranged *q = &j->seq[s];
+            q->x = p;
+            q->dy = dy;
+            p += q->b.bands * q->b.band_bytes;
+            dy += *rows * blocked_row(&q->b) * sizeof(uint16_t);
+        }
+    par_for((size_t)j->n_seqs * j->col_blocks, arrange_x, j);
+    return first_err_get(&j->err, e);
 }
 
 int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,
@@ -73,9 +181,22 @@ int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t l
 {
     struct job j = {.S = S, .W = W, .dy = dy, .x = x, .wt = wt, .t = t, .lds = lds, .ldw = ldw, .ldy = ldy, .ldx = ldx,
                     .rows = rows, .in = in, .n_seqs = n_seqs, .cu = seq_cu};
-    j.col_blocks = (in + BLOCK_COLS - 1) / BLOCK_COLS;
-    par_for((rows + BLOCK_ROWS - 1) / BLOCK_ROWS * j.col_blocks, one_block, &j);
-    return first_err_get(&j.err, e);
+    j.col_blocks = (in + BLOCK - 1) / BLOCK;
+    size_t round = rows;
+    int rc = 0;
+    if (blocked_pays(t) && rows && in && n_seqs > 0) {
+        j.seq = calloc((size_t)n_seqs, sizeof *j.seq);
+        rc = j.seq ? arrange(&j, &round, e) : err_nomem(e, (size_t)n_seqs * sizeof *j.seq, "the sequences' operands");
+    }
+    for (; j.row0 < rows && !rc; j.row0 += round) {
+        j.group = rows - j.row0 < round ? rows - j.row0 : round;
+        if (j.seq)
+            par_for((size_t)n_seqs * ((j.group + ROWS_SLAB - 1) / ROWS_SLAB), arrange_dy, &j);
+        par_for((j.group + BLOCK - 1) / BLOCK * j.col_blocks, one_block, &j);
+        rc = first_err_get(&j.err, e);
+    }
+    free(j.seq);
+    return rc;
 }
 
 int sens_accumulate_ref(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy,
