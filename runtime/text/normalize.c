@@ -124,17 +124,96 @@ static bool is_ascii(struct str s)
  * them composes with or is reordered around the others, so the text is normalised between them. */
 static bool too_young(uint32_t cp);
 
+/* Code points of a text in 32 bits, as utf8proc has them. */
+struct points {
+    utf8proc_int32_t *v;
+    size_t n, cap;
+};
+
+static int decompose(struct points *x, struct str s, utf8proc_option_t options)
+{
+    size_t k;
+    uint32_t cp;
+    for (size_t i = 0; i < s.n && (k = utf8_next(s.p + i, s.n - i, &cp)); i += k) {
+        if (x->cap - x->n < 32) { /* the longest decomposition has 18 */
+            size_t cap = x->cap ? 2 * x->cap : 1024;
+            utf8proc_int32_t *v = realloc(x->v, cap * sizeof *v);
+            if (!v)
+                return -1;
+            x->v = v;
+            x->cap = cap;
+        }
+        int last = UTF8PROC_BOUNDCLASS_START;
+        utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, x->v + x->n, 32, options, &last);
+        if (n < 0 || n > 32)
+            return -1;
+        x->n += (size_t)n;
+    }
+    return 0;
+}
+
+static unsigned combining_class(utf8proc_int32_t cp)
+{
+    return (unsigned)utf8proc_get_property(cp)->combining_class;
+}
+
+/* A run of marks in the order of their combining classes, stably. Long runs by counting: utf8proc's own ordering is
+ * quadratic, and texts come from outside. */
+static int order_run(utf8proc_int32_t *v, size_t n)
+{
+    enum { FEW = 16 };
+    if (n <= FEW) {
+        for (size_t i = 1; i < n; i++) {
+            utf8proc_int32_t x = v[i];
+            size_t k = i;
+            for (; k && combining_class(v[k - 1]) > combining_class(x); k--)
+                v[k] = v[k - 1];
+            v[k] = x;
+        }
+        return 0;
+    }
+    size_t at[257] = {0};
+    utf8proc_int32_t *sorted = malloc(n * sizeof *sorted);
+    if (!sorted)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        at[(combining_class(v[i]) & 255) + 1]++;
+    for (size_t i = 1; i < 257; i++)
+        at[i] += at[i - 1];
+    for (size_t i = 0; i < n; i++)
+        sorted[at[combining_class(v[i]) & 255]++] = v[i];
+    memcpy(v, sorted, n * sizeof *v);
+    free(sorted);
+    return 0;
+}
+
+static int order(struct points *x)
+{
+    for (size_t i = 0; i < x->n; i++) {
+        size_t k = i;
+        while (k < x->n && combining_class(x->v[k]))
+            k++;
+        if (k - i > 1 && order_run(x->v + i, k - i) < 0)
+            return -1;
+        i = k;
+    }
+    return 0;
+}
+
 static int map_text(struct buf *out, struct str s, utf8proc_option_t options, struct err *e)
 {
-    utf8proc_uint8_t *p = NULL;
-    if (s.n == 0)
-        return 0;
-    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)s.p, (utf8proc_ssize_t)s.n, &p, options);
-    if (n < 0)
-        return err_set(e, n == UTF8PROC_ERROR_NOMEM ? ERR_NOMEM : ERR_INPUT, "cannot normalise a text: %s", utf8proc_errmsg(n));
-    buf_put(out, p, (size_t)n);
-    free(p);
-    return 0;
+    struct points x = {0};
+    char text[4];
+    int rc = decompose(&x, s, options);
+    if (rc == 0)
+        rc = order(&x);
+    utf8proc_ssize_t n = (utf8proc_ssize_t)x.n;
+    if (rc == 0 && x.n && options & UTF8PROC_COMPOSE)
+        n = utf8proc_normalize_utf32(x.v, n, options);
+    for (utf8proc_ssize_t i = 0; rc == 0 && i < n; i++)
+        buf_put(out, text, utf8_put((uint32_t)x.v[i], text));
+    free(x.v);
+    return rc < 0 || n < 0 ? err_nomem(e, s.n, "normalising a text") : 0;
 }
 
 static int unicode_form(struct buf *out, struct str s, enum norm_kind kind, struct err *e)

@@ -35,6 +35,7 @@ static const char *file(const char *suffix, const void *p, size_t n)
         exit(1);
     made = true;
     snprintf(path, sizeof path, "%s/x%s", dir, suffix);
+    remove(path); /* truncating would make some file systems write the old contents out first */
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(p, 1, n, f) != n || fclose(f) != 0)
         exit(1);
