@@ -37,8 +37,10 @@ static struct js *describe(const struct op_args *a, size_t rows, enum row_format
     struct js *j = js_object();
     if (!j)
         return NULL;
-    if (js_set(j, "rows", js_new_int((int64_t)rows)) < 0 || js_set(j, "format", js_new_cstr(row_format_name(format))) < 0 ||
-        js_set(j, "template", js_new_cstr(op_str(a, "template"))) < 0 || js_set(j, "train_on", js_new_cstr(op_str(a, "train_on"))) < 0) {
+    if (js_set(j, "rows", js_new_int((int64_t)rows)) < 0 ||
+        js_set(j, "format", js_new_cstr(row_format_name(format))) < 0 ||
+        js_set(j, "template", js_new_cstr(op_str(a, "template"))) < 0 ||
+        js_set(j, "train_on", js_new_cstr(op_str(a, "train_on"))) < 0) {
         js_free(j);
         return NULL;
     }
@@ -52,7 +54,9 @@ static int check_template(struct op_infer *x, struct err *e)
         return 0;
     op_blame_param(x, "template");
     return err_set(e, ERR_UNSUPPORTED,
-                   "the template \"%.100s\" is not supported yet: rows are written in the published form; use template: open-instruct", name);
+                   "the template \"%.100s\" is not supported yet: rows are written in the published form; use "
+                   "template: open-instruct",
+                   name);
 }
 
 static int data_infer(struct op_infer *x, struct err *e)
@@ -70,7 +74,8 @@ static int data_infer(struct op_infer *x, struct err *e)
     }
     if (start >= n) {
         op_blame_param(x, "start");
-        return err_set(e, ERR_INPUT, "%s has %zu rows, so start: %zu leaves none; rows are counted from 0", op_str(a, "path"), n, start);
+        return err_set(e, ERR_INPUT, "%s has %zu rows, so start: %zu leaves none; rows are counted from 0",
+                       op_str(a, "path"), n, start);
     }
     struct js *desc = describe(a, n - start < limit ? n - start : limit, format);
     return desc ? op_set_output(x, "dataset", desc, e) : err_nomem(e, 0, "a descriptor");
@@ -82,7 +87,10 @@ static void data_cost(const struct op_args *a, struct op_cost *c)
     struct err ignored;
     if (fs_size(op_str(a, "path"), &bytes, &ignored) < 0)
         bytes = 0;
-    *c = (struct op_cost){.bytes_read = (double)bytes, .bytes_written = (double)bytes, .peak_memory = 6 * bytes + (1 << 20), .max_threads = 1};
+    *c = (struct op_cost){.bytes_read = (double)bytes,
+                          .bytes_written = (double)bytes,
+                          .peak_memory = 6 * bytes + (1 << 20),
+                          .max_threads = 1};
 }
 
 /* The rows as JSON lines. */
@@ -144,20 +152,37 @@ static const struct port_def outputs[] = {
 };
 
 static const struct param_def params[] = {
-    {.name = "path", .type = PARAM_PATH, .flags = PARAM_REQUIRED, .help = "JSONL (one object a line), a JSON list, or .csv with a header line"},
+    {.name = "path",
+     .type = PARAM_PATH,
+     .flags = PARAM_REQUIRED,
+     .help = "JSONL (one object a line), a JSON list, or .csv with a header line"},
     {.name = "format",
      .type = PARAM_ENUM,
      .fallback = "auto",
      .choices = "auto|messages|sharegpt|alpaca|prompt-completion|text",
      .help = "shape of a row; auto: from the keys of the first row"},
-    {.name = "template", .type = PARAM_STRING, .fallback = "open-instruct", .help = "how turns become text; open-instruct is the published form"},
+    {.name = "template",
+     .type = PARAM_STRING,
+     .fallback = "open-instruct",
+     .help = "how turns become text; open-instruct is the published form"},
     {.name = "train_on",
      .type = PARAM_ENUM,
      .fallback = "last",
      .choices = "last|assistant|all",
      .help = "what is a target: the last assistant turn (as published), every assistant turn, or everything"},
-    {.name = "start", .type = PARAM_INT, .fallback = "0", .min = 0, .max = 1e15, .help = "the first row, counted from 0"},
-    {.name = "limit", .type = PARAM_INT, .fallback = "all", .unset = "all", .min = 1, .max = 1e15, .help = "how many rows from there on"},
+    {.name = "start",
+     .type = PARAM_INT,
+     .fallback = "0",
+     .min = 0,
+     .max = 1e15,
+     .help = "the first row, counted from 0"},
+    {.name = "limit",
+     .type = PARAM_INT,
+     .fallback = "all",
+     .unset = "all",
+     .min = 1,
+     .max = 1e15,
+     .help = "how many rows from there on"},
     {0},
 };
 
@@ -165,7 +190,8 @@ const struct op op_data = {
     .name = "data",
     .version = 1,
     .summary = "Read rows from a file: JSONL, a JSON list or CSV",
-    .doc = "Formats: messages (role and content), sharegpt (conversations), alpaca (instruction, input, output, history), prompt-completion, text. "
+    .doc = "Formats: messages (role and content), sharegpt (conversations), alpaca (instruction, input, output, "
+           "history), prompt-completion, text. "
            "Mistakes are named with file and line before anything runs, as far as the first row shows them.",
     .outputs = outputs,
     .params = params,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * synth: rows that are computed, for the quickstart and for tests: little arithmetic problems with their carries written
- * out. Row i is a pure function of (seed, split, difficulty, i). Splits are disjoint for all seeds: a hash of the problem
- * says to which split it belongs, and a problem of another split is drawn again.
+ * synth: rows that are computed, for the quickstart and for tests: little arithmetic problems with their carries
+ * written out. Row i is a pure function of (seed, split, difficulty, i). Splits are disjoint for all seeds: a hash of
+ * the problem says to which split it belongs, and a problem of another split is drawn again.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -44,7 +44,10 @@ static int synth_infer(struct op_infer *x, struct err *e)
 
 static void synth_cost(const struct op_args *a, struct op_cost *c)
 {
-    *c = (struct op_cost){.flops = 1e3 * op_float(a, "rows"), .bytes_written = 160 * op_float(a, "rows"), .peak_memory = 1 << 21, .max_threads = 1};
+    *c = (struct op_cost){.flops = 1e3 * op_float(a, "rows"),
+                          .bytes_written = 160 * op_float(a, "rows"),
+                          .peak_memory = 1 << 21,
+                          .max_threads = 1};
 }
 
 static int write_rows(const struct op_args *a, const char *path, const struct progress *p, struct err *e)
@@ -60,7 +63,8 @@ static int write_rows(const struct op_args *a, const char *path, const struct pr
         struct synth_row row;
         synth_arithmetic(seed, split, (int)op_int(a, "difficulty"), i, &row);
         buf_printf(&b,
-                   "{\"id\":\"%s-%" PRIu64 "-%" PRIu64 "\",\"messages\":[{\"content\":\"%s\",\"role\":\"user\"},{\"content\":\"%s\",\"role\":"
+                   "{\"id\":\"%s-%" PRIu64 "-%" PRIu64
+                   "\",\"messages\":[{\"content\":\"%s\",\"role\":\"user\"},{\"content\":\"%s\",\"role\":"
                    "\"assistant\"}]}\n",
                    splits[split], seed, i, row.user, row.assistant);
         if (b.failed)
@@ -104,10 +108,23 @@ static const struct port_def outputs[] = {
 };
 
 static const struct param_def params[] = {
-    {.name = "task", .type = PARAM_ENUM, .fallback = "arithmetic", .choices = "arithmetic", .help = "what the rows are about"},
-    {.name = "split", .type = PARAM_ENUM, .fallback = "train", .choices = "train|seed|test", .help = "no problem is in two splits, whatever the seeds"},
+    {.name = "task",
+     .type = PARAM_ENUM,
+     .fallback = "arithmetic",
+     .choices = "arithmetic",
+     .help = "what the rows are about"},
+    {.name = "split",
+     .type = PARAM_ENUM,
+     .fallback = "train",
+     .choices = "train|seed|test",
+     .help = "no problem is in two splits, whatever the seeds"},
     {.name = "rows", .type = PARAM_INT, .fallback = "1000", .min = 1, .max = 1e9, .help = "how many rows"},
-    {.name = "difficulty", .type = PARAM_INT, .fallback = "3", .min = 1, .max = 3, .help = "1: additions; 2: subtractions too; 3: multiplications too"},
+    {.name = "difficulty",
+     .type = PARAM_INT,
+     .fallback = "3",
+     .min = 1,
+     .max = 3,
+     .help = "1: additions; 2: subtractions too; 3: multiplications too"},
     PARAM_SEED,
     {0},
 };
@@ -116,7 +133,8 @@ const struct op op_synth = {
     .name = "synth",
     .version = 1,
     .summary = "Compute rows: arithmetic with written carries",
-    .doc = "Made for the quickstart: small models learn it in minutes, a teacher can know a kind of problem that its student does not, and whether "
+    .doc = "Made for the quickstart: small models learn it in minutes, a teacher can know a kind of problem that its "
+           "student does not, and whether "
            "an answer is right can be checked exactly.",
     .outputs = outputs,
     .params = params,

@@ -49,7 +49,8 @@ void synth_arithmetic(uint64_t seed, enum synth_split split, int difficulty, uin
 {
     static const char *const names[] = {"Ann", "Bob", "Eve", "Ian", "Kim", "Leo", "Mia", "Sam"};
     static const char *const things[] = {"cups", "eggs", "figs", "hats", "keys", "nuts", "pens", "toys"};
-    static const char *const forms[] = {[ADD] = "%s has %u %s and gets %u.", [SUB] = "%s has %u %s but lost %u.", [MUL] = "%s has %u %s in a bag x%u."};
+    static const char *const forms[] = {
+        [ADD] = "%s has %u %s and gets %u.", [SUB] = "%s has %u %s but lost %u.", [MUL] = "%s has %u %s in a bag x%u."};
     uint64_t base = rng_splitmix(rng_splitmix(seed) ^ i);
     for (uint64_t k = 0;; k++) {
         uint64_t u[5];

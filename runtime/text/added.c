@@ -20,7 +20,8 @@ static int trie_init(struct trie *t, size_t bytes)
     size_t size = 16;
     while (size < 2 * bytes + 2)
         size *= 2;
-    *t = (struct trie){.edges = malloc(size * sizeof *t->edges), .token = malloc((bytes + 1) * sizeof *t->token), .mask = size - 1};
+    *t = (struct trie){
+        .edges = malloc(size * sizeof *t->edges), .token = malloc((bytes + 1) * sizeof *t->token), .mask = size - 1};
     if (!t->edges || !t->token)
         return -1;
     for (size_t i = 0; i < size; i++)
@@ -90,20 +91,23 @@ static int set_pattern(struct added_token *x, const struct normalizers *norm, st
 }
 
 /* The id that the `tokenizers` library gives to the token must be the one in the file. */
-static int check_id(const struct added_token *x, const struct text_map *vocab, int64_t id, int64_t *next, const char *what, struct err *e)
+static int check_id(const struct added_token *x, const struct text_map *vocab, int64_t id, int64_t *next,
+                    const char *what, struct err *e)
 {
     int32_t known = text_map_find(vocab, x->content);
     int64_t expected = known >= 0 ? known : *next;
     if (known < 0)
         ++*next;
     if (id != expected)
-        return err_set(e, ERR_INPUT, "%s: added_tokens: \"%.60s\" has the id %lld, but %s is %lld; the file contradicts itself", what,
-                       x->content.p, (long long)id, known >= 0 ? "its id in the vocabulary" : "the next free id", (long long)expected);
+        return err_set(e, ERR_INPUT,
+                       "%s: added_tokens: \"%.60s\" has the id %lld, but %s is %lld; the file contradicts itself", what,
+                       x->content.p, (long long)id, known >= 0 ? "its id in the vocabulary" : "the next free id",
+                       (long long)expected);
     return 0;
 }
 
-static int read_tokens(struct added *a, const struct js *list, const struct text_map *vocab, size_t n, const struct normalizers *norm,
-                       const char *what, struct err *e)
+static int read_tokens(struct added *a, const struct js *list, const struct text_map *vocab, size_t n,
+                       const struct normalizers *norm, const char *what, struct err *e)
 {
     int64_t next = (int64_t)n;
     for (size_t i = 0; i < js_len(list); i++) {
@@ -113,7 +117,8 @@ static int read_tokens(struct added *a, const struct js *list, const struct text
         int rc;
         x->content = js_str(js_get(j, "content"));
         if (!x->content.p || id < 0)
-            return err_set(e, ERR_INPUT, "%s: added_tokens: element %zu needs a string \"content\" and an \"id\"", what, i + 1);
+            return err_set(e, ERR_INPUT, "%s: added_tokens: element %zu needs a string \"content\" and an \"id\"", what,
+                           i + 1);
         if (x->content.n == 0)
             continue;
         if ((rc = check_id(x, vocab, id, &next, what, e)) < 0)
@@ -149,8 +154,8 @@ static int build(struct added *a, struct trie *t, bool normalized)
     return 0;
 }
 
-int added_read(struct added *a, const struct js *list, const struct text_map *vocab, size_t n, const struct normalizers *norm,
-               const char *what, struct err *e)
+int added_read(struct added *a, const struct js *list, const struct text_map *vocab, size_t n,
+               const struct normalizers *norm, const char *what, struct err *e)
 {
     *a = (struct added){.v = calloc(js_len(list) + 1, sizeof *a->v)};
     if (!a->v)
@@ -160,7 +165,8 @@ int added_read(struct added *a, const struct js *list, const struct text_map *vo
     int rc = read_tokens(a, list, vocab, n, norm, what, e);
     /* \w of Rust's regex crate: Alphabetic, marks, decimal digits, connectors, joiners */
     if (rc == 0)
-        rc = regex_new(STR("[\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"),
+        rc = regex_new(STR("[\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{"
+                           "1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"),
                        false, what, &a->word, e);
     if (rc == 0 && (build(a, &a->raw, false) < 0 || build(a, &a->normalized, true) < 0))
         rc = err_nomem(e, 0, "added tokens");
@@ -225,8 +231,8 @@ static size_t spaces_after(struct str s, size_t i)
     return i;
 }
 
-int added_next(const struct added *a, const struct trie *t, struct str s, size_t from, size_t taken, struct matcher *m, size_t *start,
-               size_t *end, size_t *resume, const struct added_token **token, struct err *e)
+int added_next(const struct added *a, const struct trie *t, struct str s, size_t from, size_t taken, struct matcher *m,
+               size_t *start, size_t *end, size_t *resume, const struct added_token **token, struct err *e)
 {
     if (t->n_nodes <= 1)
         return 0;

@@ -8,10 +8,10 @@
 #include "runtime/text/utf8.h"
 
 enum {
-    SHORT = 40,             /* symbols up to which scanning beats the heap */
+    SHORT = 40, /* symbols up to which scanning beats the heap */
     CACHE_SLOTS = 1 << 16,
     CACHE_PROBES = 4,
-    CACHE_PIECE = 64,       /* bytes of the longest piece that is remembered */
+    CACHE_PIECE = 64, /* bytes of the longest piece that is remembered */
 };
 
 struct cache_entry {

@@ -15,15 +15,15 @@
 struct cache_entry;
 
 struct bpe {
-    struct text_map vocab;     /* text of a token as in the file -> id */
-    struct text_map raw;       /* bytes and ignore_merges: the bytes of a token -> id */
+    struct text_map vocab; /* text of a token as in the file -> id */
+    struct text_map raw;   /* bytes and ignore_merges: the bytes of a token -> id */
     struct merge_map merges;
-    bool bytes;                /* pieces are raw bytes: the symbols are bytes (the byte-level alphabet) */
+    bool bytes; /* pieces are raw bytes: the symbols are bytes (the byte-level alphabet) */
     bool ignore_merges, fuse_unk, byte_fallback;
-    bool words;                /* no merge joins another character with a following `▁`: pieces may be cut there */
-    int32_t unk;               /* -1: characters without a token vanish */
-    int32_t byte_id[256];      /* bytes: id of the byte; else id of the ASCII character; -1: none */
-    int32_t fallback_id[256];  /* id of <0xNN> or -1 */
+    bool words;               /* no merge joins another character with a following `▁`: pieces may be cut there */
+    int32_t unk;              /* -1: characters without a token vanish */
+    int32_t byte_id[256];     /* bytes: id of the byte; else id of the ASCII character; -1: none */
+    int32_t fallback_id[256]; /* id of <0xNN> or -1 */
     _Atomic(struct cache_entry *) *cache;
 };
 

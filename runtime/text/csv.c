@@ -50,7 +50,8 @@ static int quoted(struct csv *c, struct err *e)
         buf_putc(&c->store, x);
     }
     if (!at_line_end(c) && c->text.p[c->pos] != ',')
-        return err_set(e, ERR_INPUT, "%s:%zu: text after the closing quote of a field; a quote inside a field is written twice",
+        return err_set(e, ERR_INPUT,
+                       "%s:%zu: text after the closing quote of a field; a quote inside a field is written twice",
                        c->what, c->line);
     return 0;
 }

@@ -59,8 +59,16 @@ static void put_lossy(struct buf *out, struct str s)
         buf_puts(out, REPLACEMENT);
         const unsigned char *p = (const unsigned char *)s.p + i;
         size_t left = s.n - i, k = 1;
-        size_t want = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 1;
-        unsigned char low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80, high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
+        size_t want = p[0] >= 0xc2 && p[0] < 0xe0   ? 2
+                      : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+                      : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                                    : 1;
+        unsigned char low = p[0] == 0xe0   ? 0xa0
+                            : p[0] == 0xf0 ? 0x90
+                                           : 0x80,
+                      high = p[0] == 0xed   ? 0x9f
+                             : p[0] == 0xf4 ? 0x8f
+                                            : 0xbf;
         while (k < want && k < left && p[k] >= low && p[k] <= high) {
             k++;
             low = 0x80;
@@ -112,7 +120,10 @@ static int put_byte_tokens(struct texts *out, struct buf *bytes)
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static int decode_byte_fallback(const struct texts *in, struct texts *out)
@@ -136,7 +147,8 @@ static int decode_byte_fallback(const struct texts *in, struct texts *out)
     return rc;
 }
 
-static int decode_replace(const struct decode_step *d, const struct texts *in, struct texts *out, struct matcher *m, struct err *e)
+static int decode_replace(const struct decode_step *d, const struct texts *in, struct texts *out, struct matcher *m,
+                          struct err *e)
 {
     for (size_t i = 0; i < in->n; i++) {
         struct str s = text_at(in, i);
@@ -167,7 +179,8 @@ static int decode_strip(const struct decode_step *d, const struct texts *in, str
             s.p += d->text.n;
             s.n -= d->text.n;
         }
-        for (size_t k = 0; k < d->stop && s.n >= d->text.n && memcmp(s.p + s.n - d->text.n, d->text.p, d->text.n) == 0; k++)
+        for (size_t k = 0; k < d->stop && s.n >= d->text.n && memcmp(s.p + s.n - d->text.n, d->text.p, d->text.n) == 0;
+             k++)
             s.n -= d->text.n;
         buf_str(&out->bytes, s);
         rc = end_text(out);
@@ -195,7 +208,8 @@ static int decode_metaspace(const struct decode_step *d, const struct texts *in,
     return rc;
 }
 
-static int step(const struct decode_step *d, const struct texts *in, struct texts *out, struct matcher *m, struct err *e)
+static int step(const struct decode_step *d, const struct texts *in, struct texts *out, struct matcher *m,
+                struct err *e)
 {
     int rc = 0;
     switch (d->kind) {
@@ -228,7 +242,8 @@ static struct str text_of(const struct tokenizer *t, int32_t id)
     return a && a->pattern ? (struct str){a->pattern, a->pattern_n} : t->texts[id];
 }
 
-int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct buf *out, struct err *e)
+int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct buf *out,
+                     struct err *e)
 {
     struct texts a = {0}, b = {0};
     struct matcher m = {0};
@@ -269,7 +284,8 @@ static int read_strip(struct decode_step *d, const struct js *j, const char *wha
     int64_t start = js_int(js_get(j, "start"), 0), stop = js_int(js_get(j, "stop"), 0);
     d->text = js_str(js_get(j, "content"));
     if (!d->text.n || start < 0 || stop < 0)
-        return err_set(e, ERR_INPUT, "%s: decoder: Strip needs a character \"content\" and counts \"start\" and \"stop\"", what);
+        return err_set(e, ERR_INPUT,
+                       "%s: decoder: Strip needs a character \"content\" and counts \"start\" and \"stop\"", what);
     d->start = (size_t)start;
     d->stop = (size_t)stop;
     return 0;
@@ -299,9 +315,12 @@ static int read_one(struct tokenizer *t, const struct js *j, int depth, const ch
         const char *type;
         enum decode_kind kind;
         int (*read)(struct decode_step *d, const struct js *j, const char *what, struct err *e);
-    } kinds[] = {{"ByteLevel", DECODE_BYTES, NULL},         {"Replace", DECODE_REPLACE, read_replace},
-                 {"ByteFallback", DECODE_BYTE_FALLBACK, NULL}, {"Fuse", DECODE_FUSE, NULL},
-                 {"Strip", DECODE_STRIP, read_strip},       {"Metaspace", DECODE_METASPACE, read_metaspace}};
+    } kinds[] = {{"ByteLevel", DECODE_BYTES, NULL},
+                 {"Replace", DECODE_REPLACE, read_replace},
+                 {"ByteFallback", DECODE_BYTE_FALLBACK, NULL},
+                 {"Fuse", DECODE_FUSE, NULL},
+                 {"Strip", DECODE_STRIP, read_strip},
+                 {"Metaspace", DECODE_METASPACE, read_metaspace}};
     const char *type = js_cstr(js_get(j, "type"));
     int rc = 0;
     if (type && strcmp(type, "Sequence") == 0 && depth < 16) {
@@ -324,8 +343,9 @@ static int read_one(struct tokenizer *t, const struct js *j, int depth, const ch
         return rc;
     }
     return err_set(e, ERR_UNSUPPORTED,
-                   "%s: the decoder %.60s is not supported; known are ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, Sequence", what,
-                   type ? type : "(no type)");
+                   "%s: the decoder %.60s is not supported; known are ByteLevel, Metaspace, Replace, ByteFallback, "
+                   "Fuse, Strip, Sequence",
+                   what, type ? type : "(no type)");
 }
 
 int decoders_read(struct tokenizer *t, const struct js *j, const char *what, struct err *e)

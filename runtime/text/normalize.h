@@ -9,7 +9,17 @@
 #include "runtime/base/json.h"
 #include "runtime/text/regex.h"
 
-enum norm_kind { NORM_NFC, NORM_NFD, NORM_NFKC, NORM_NFKD, NORM_LOWERCASE, NORM_PREPEND, NORM_REPLACE, NORM_STRIP, NORM_BYTES };
+enum norm_kind {
+    NORM_NFC,
+    NORM_NFD,
+    NORM_NFKC,
+    NORM_NFKD,
+    NORM_LOWERCASE,
+    NORM_PREPEND,
+    NORM_REPLACE,
+    NORM_STRIP,
+    NORM_BYTES
+};
 
 struct normalizer {
     enum norm_kind kind;

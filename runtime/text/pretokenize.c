@@ -27,8 +27,8 @@ static int append(struct cut_steps *l, struct cut_step x, struct err *e)
     return 0;
 }
 
-static int append_pattern(struct cut_steps *l, struct str pattern, bool literal, enum split_behavior behavior, const char *where,
-                          struct err *e)
+static int append_pattern(struct cut_steps *l, struct str pattern, bool literal, enum split_behavior behavior,
+                          const char *where, struct err *e)
 {
     struct cut_step x = {.kind = CUT_SPLIT, .behavior = behavior};
     int rc = regex_new(pattern, literal, where, &x.regex, e);
@@ -55,7 +55,9 @@ static int read_behavior(const struct js *j, const char *where, enum split_behav
             return 0;
         }
     }
-    return err_set(e, ERR_INPUT, "%s: \"behavior\" should be Isolated, Removed, Contiguous, MergedWithPrevious or MergedWithNext", where);
+    return err_set(e, ERR_INPUT,
+                   "%s: \"behavior\" should be Isolated, Removed, Contiguous, MergedWithPrevious or MergedWithNext",
+                   where);
 }
 
 static int read_split(struct cut_steps *l, const struct js *j, const char *where, struct err *e)
@@ -112,8 +114,9 @@ static int read_one(struct cut_steps *l, const struct js *j, const char *where, 
     static const struct {
         const char *type;
         int (*read)(struct cut_steps *l, const struct js *j, const char *where, struct err *e);
-    } kinds[] = {{"ByteLevel", read_byte_level}, {"Split", read_split},             {"Metaspace", read_metaspace},
-                 {"Digits", read_digits},        {"Punctuation", read_punctuation}, {"WhitespaceSplit", read_space_split}};
+    } kinds[] = {{"ByteLevel", read_byte_level},    {"Split", read_split},
+                 {"Metaspace", read_metaspace},     {"Digits", read_digits},
+                 {"Punctuation", read_punctuation}, {"WhitespaceSplit", read_space_split}};
     const char *type = js_cstr(js_get(j, "type"));
     if (!type)
         return err_set(e, ERR_INPUT, "%s: a pre-tokeniser needs a \"type\"", where);
@@ -130,10 +133,11 @@ static int read_one(struct cut_steps *l, const struct js *j, const char *where, 
         if (strcmp(type, kinds[i].type) == 0)
             return kinds[i].read(l, j, where, e);
     }
-    return err_set(e, ERR_UNSUPPORTED,
-                   "%s: the pre-tokeniser %.60s is not supported; known are ByteLevel, Split, Metaspace, Digits, Punctuation, "
-                   "WhitespaceSplit, Sequence",
-                   where, type);
+    return err_set(
+        e, ERR_UNSUPPORTED,
+        "%s: the pre-tokeniser %.60s is not supported; known are ByteLevel, Split, Metaspace, Digits, Punctuation, "
+        "WhitespaceSplit, Sequence",
+        where, type);
 }
 
 int cut_steps_read(struct cut_steps *l, const struct js *j, const char *where, struct err *e)
@@ -232,7 +236,8 @@ static void join_spans(struct cutting *c, enum split_behavior behavior)
     c->n_spans = k;
 }
 
-static int split_piece(const struct cut_step *x, const struct piece *p, struct cutting *c, struct matcher *m, struct err *e)
+static int split_piece(const struct cut_step *x, const struct piece *p, struct cutting *c, struct matcher *m,
+                       struct err *e)
 {
     struct match_iter it;
     size_t last = 0;
@@ -245,7 +250,8 @@ static int split_piece(const struct cut_step *x, const struct piece *p, struct c
             if (put_piece(c, p->off + last, it.start - last, p->first && last == 0) < 0 ||
                 put_piece(c, p->off + it.start, it.end - it.start, p->first && it.start == 0) < 0)
                 return err_nomem(e, c->n_next, "pieces of a text");
-        } else if ((last != it.start && put_span(c, last, it.start, x->invert) < 0) || put_span(c, it.start, it.end, !x->invert) < 0) {
+        } else if ((last != it.start && put_span(c, last, it.start, x->invert) < 0) ||
+                   put_span(c, it.start, it.end, !x->invert) < 0) {
             return err_nomem(e, c->n_spans, "pieces of a text");
         }
         last = it.end;
@@ -253,7 +259,9 @@ static int split_piece(const struct cut_step *x, const struct piece *p, struct c
     if (rc < 0)
         return rc;
     if (simple)
-        return put_piece(c, p->off + last, p->n - last, p->first && last == 0) < 0 ? err_nomem(e, c->n_next, "pieces of a text") : 0;
+        return put_piece(c, p->off + last, p->n - last, p->first && last == 0) < 0
+                   ? err_nomem(e, c->n_next, "pieces of a text")
+                   : 0;
     if (last != p->n && put_span(c, last, p->n, x->invert) < 0)
         return err_nomem(e, c->n_spans, "pieces of a text");
     join_spans(c, x->behavior);
@@ -317,7 +325,8 @@ static void swap(struct cutting *c)
     c->n_next = 0;
 }
 
-int cut_text(const struct cut_steps *l, struct str text, bool first, struct cutting *c, struct matcher *m, struct err *e)
+int cut_text(const struct cut_steps *l, struct str text, bool first, struct cutting *c, struct matcher *m,
+             struct err *e)
 {
     c->text = text;
     c->n_next = 0;

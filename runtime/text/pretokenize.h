@@ -40,14 +40,15 @@ struct cutting {
     struct span {
         size_t from, to;
         bool match;
-    } *spans;
+    } * spans;
     size_t n_spans, cap_spans;
 };
 
 int cut_steps_read(struct cut_steps *l, const struct js *j, const char *where, struct err *e);
 void cut_steps_release(struct cut_steps *l);
 
-int cut_text(const struct cut_steps *l, struct str text, bool first, struct cutting *c, struct matcher *m, struct err *e);
+int cut_text(const struct cut_steps *l, struct str text, bool first, struct cutting *c, struct matcher *m,
+             struct err *e);
 void cutting_release(struct cutting *c);
 
 #endif

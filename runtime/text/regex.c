@@ -17,8 +17,9 @@ struct regex {
 };
 
 /* White_Space, which is what \s means in Oniguruma; in PCRE2 it has U+180E too */
-#define SPACES "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define NO_SPACES \
+#define SPACES                                                                                                         \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define NO_SPACES                                                                                                      \
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 
@@ -247,8 +248,9 @@ int regex_new(struct str pattern, bool literal, const char *where, struct regex 
     }
     if (!literal && (rc = regex_translate(pattern, where, &text, e)) < 0)
         goto out;
-    rc = literal ? compile(r, pattern, PCRE2_UTF | PCRE2_LITERAL, where, e)
-                 : compile(r, buf_view(&text), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, where, e);
+    rc = literal
+             ? compile(r, pattern, PCRE2_UTF | PCRE2_LITERAL, where, e)
+             : compile(r, buf_view(&text), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, where, e);
     if (rc == 0) {
         *out = r;
         r = NULL;
@@ -297,7 +299,8 @@ static int search(struct match_iter *it, struct matcher *m, struct err *e)
         return err_nomem(e, 0, "matching a pattern");
     for (;;) {
         int n = r->jit ? pcre2_jit_match(r->code, (PCRE2_SPTR)it->text.p, it->text.n, it->pos, 0, m->data, m->context)
-                       : pcre2_match(r->code, (PCRE2_SPTR)it->text.p, it->text.n, it->pos, PCRE2_NO_UTF_CHECK, m->data, m->context);
+                       : pcre2_match(r->code, (PCRE2_SPTR)it->text.p, it->text.n, it->pos, PCRE2_NO_UTF_CHECK, m->data,
+                                     m->context);
         if (n >= 0)
             break;
         if (n == PCRE2_ERROR_NOMATCH)
@@ -306,8 +309,8 @@ static int search(struct match_iter *it, struct matcher *m, struct err *e)
             continue;
         PCRE2_UCHAR text[256] = "";
         pcre2_get_error_message(n, text, sizeof text);
-        return err_set(e, ERR_INPUT, "the pattern %.400s cannot be matched at byte %zu of a text of %zu bytes: %s", r->source, it->pos,
-                       it->text.n, (char *)text);
+        return err_set(e, ERR_INPUT, "the pattern %.400s cannot be matched at byte %zu of a text of %zu bytes: %s",
+                       r->source, it->pos, it->text.n, (char *)text);
     }
     PCRE2_SIZE *v = pcre2_get_ovector_pointer(m->data);
     it->start = v[0];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * regex: patterns of tokenizer.json, written for Oniguruma (Ruby syntax, UTF-8), run by PCRE2 with UTF, UCP and JIT; the
- * only pair of files that includes PCRE2. A pattern is translated so that both match alike: \s is White_Space, \w the
- * Unicode definition, general categories know the characters of Unicode 16, scripts are not script extensions. What
+ * regex: patterns of tokenizer.json, written for Oniguruma (Ruby syntax, UTF-8), run by PCRE2 with UTF, UCP and JIT;
+ * the only pair of files that includes PCRE2. A pattern is translated so that both match alike: \s is White_Space, \w
+ * the Unicode definition, general categories know the characters of Unicode 16, scripts are not script extensions. What
  * cannot be translated is ERR_UNSUPPORTED. A struct regex is immutable and may be used by any thread; a struct matcher
  * belongs to one thread.
  */
@@ -30,8 +30,8 @@ struct matcher {
 };
 void matcher_release(struct matcher *m);
 
-/* The iteration of the matches of r in text (valid UTF-8), as Oniguruma's: an empty match directly behind the last match
- * does not count. */
+/* The iteration of the matches of r in text (valid UTF-8), as Oniguruma's: an empty match directly behind the last
+ * match does not count. */
 struct match_iter {
     const struct regex *regex;
     struct str text;

@@ -21,7 +21,8 @@ const char *row_format_name(enum row_format f)
 
 static const char *kind_word(const struct js *j)
 {
-    static const char *const words[] = {"nothing", "null", "a boolean", "a number", "a number", "a string", "a list", "an object"};
+    static const char *const words[] = {"nothing",  "null",     "a boolean", "a number",
+                                        "a number", "a string", "a list",    "an object"};
     return words[js_kind(j)];
 }
 
@@ -77,8 +78,8 @@ static int content_of(const struct maker *m, const struct js *j, const char *key
         const struct js *part = js_at(j, i), *text = js_get(part, "text");
         const char *type = js_cstr(js_get(part, "type"));
         if (js_kind(text) != JS_STRING || (type && strcmp(type, "text") != 0))
-            return err_set(e, ERR_UNSUPPORTED, "%s: part %zu of \"%s\" is not text%s%.40s; only text rows can be used", m->where, i + 1,
-                           key, type ? " but " : "", type ? type : "");
+            return err_set(e, ERR_UNSUPPORTED, "%s: part %zu of \"%s\" is not text%s%.40s; only text rows can be used",
+                           m->where, i + 1, key, type ? " but " : "", type ? type : "");
         int rc = join(m, *out, "", js_str(text), out, e);
         if (rc < 0)
             return rc;
@@ -102,13 +103,18 @@ static int role_of(const struct maker *m, const struct js *j, const char *key, e
             return 0;
         }
     }
-    if (!strcmp(name, "tool") || !strcmp(name, "function") || !strcmp(name, "function_call") || !strcmp(name, "observation"))
-        return err_set(e, ERR_UNSUPPORTED, "%s: the role \"%s\" has no form in the template open-instruct; leave such rows out", m->where,
+    if (!strcmp(name, "tool") || !strcmp(name, "function") || !strcmp(name, "function_call") ||
+        !strcmp(name, "observation"))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: the role \"%s\" has no form in the template open-instruct; leave such rows out", m->where,
                        name);
-    return err_set(e, ERR_INPUT, "%s: unknown role \"%.60s\"; known are system, user (human) and assistant (gpt, model)", m->where, name);
+    return err_set(e, ERR_INPUT,
+                   "%s: unknown role \"%.60s\"; known are system, user (human) and assistant (gpt, model)", m->where,
+                   name);
 }
 
-static int add_turns(struct maker *m, const struct js *list, const char *key, const char *role_key, const char *text_key, struct err *e)
+static int add_turns(struct maker *m, const struct js *list, const char *key, const char *role_key,
+                     const char *text_key, struct err *e)
 {
     if (js_kind(list) != JS_ARRAY)
         return missing(m, key, "a list of turns", list, e);
@@ -120,10 +126,11 @@ static int add_turns(struct maker *m, const struct js *list, const char *key, co
         struct str content;
         int rc = 0;
         if (js_kind(turn) != JS_OBJECT)
-            return err_set(e, ERR_INPUT, "%s: turn %zu of \"%s\" should be an object with \"%s\" and \"%s\", found %s", m->where, i + 1, key,
-                           role_key, text_key, kind_word(turn));
+            return err_set(e, ERR_INPUT, "%s: turn %zu of \"%s\" should be an object with \"%s\" and \"%s\", found %s",
+                           m->where, i + 1, key, role_key, text_key, kind_word(turn));
         if ((rc = role_of(m, js_get(turn, role_key), role_key, &role, e)) < 0 ||
-            (rc = content_of(m, js_get(turn, text_key), text_key, &content, e)) < 0 || (rc = add(m, role, content, e)) < 0)
+            (rc = content_of(m, js_get(turn, text_key), text_key, &content, e)) < 0 ||
+            (rc = add(m, role, content, e)) < 0)
             return rc;
     }
     return 0;
@@ -156,14 +163,16 @@ static int parse_sharegpt(struct maker *m, const struct js *j, struct err *e)
 {
     const struct js *tools = js_get(j, "tools");
     if (!blank(tools) && !(js_kind(tools) == JS_ARRAY && js_len(tools) == 0))
-        return err_set(e, ERR_UNSUPPORTED, "%s: \"tools\" has no form in the template open-instruct; leave such rows out", m->where);
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: \"tools\" has no form in the template open-instruct; leave such rows out", m->where);
     int rc = add_system(m, j, e);
     return rc < 0 ? rc : add_turns(m, js_get(j, "conversations"), "conversations", "from", "value", e);
 }
 
 static int parse_alpaca(struct maker *m, const struct js *j, struct err *e)
 {
-    const struct js *instruction = js_get(j, "instruction"), *input = js_get(j, "input"), *history = js_get(j, "history");
+    const struct js *instruction = js_get(j, "instruction"), *input = js_get(j, "input"),
+                    *history = js_get(j, "history");
     int rc = add_system(m, j, e);
     if (rc < 0)
         return rc;
@@ -172,7 +181,8 @@ static int parse_alpaca(struct maker *m, const struct js *j, struct err *e)
     for (size_t i = 0; i < js_len(history); i++) {
         const struct js *pair = js_at(history, i);
         if (js_kind(pair) != JS_ARRAY || js_len(pair) != 2)
-            return err_set(e, ERR_INPUT, "%s: element %zu of \"history\" should be [question, answer]", m->where, i + 1);
+            return err_set(e, ERR_INPUT, "%s: element %zu of \"history\" should be [question, answer]", m->where,
+                           i + 1);
         if ((rc = add_text(m, js_at(pair, 0), "history", ROLE_USER, e)) < 0 ||
             (rc = add_text(m, js_at(pair, 1), "history", ROLE_ASSISTANT, e)) < 0)
             return rc;
@@ -195,7 +205,8 @@ static int parse_pair(struct maker *m, const struct js *j, struct err *e)
     static const enum role roles[] = {ROLE_USER, ROLE_ASSISTANT};
     for (int i = 0; i < 2; i++) {
         const struct js *x = js_get(j, keys[i]);
-        int rc = js_kind(x) == JS_ARRAY ? add_turns(m, x, keys[i], "role", "content", e) : add_text(m, x, keys[i], roles[i], e);
+        int rc = js_kind(x) == JS_ARRAY ? add_turns(m, x, keys[i], "role", "content", e)
+                                        : add_text(m, x, keys[i], roles[i], e);
         if (rc < 0)
             return rc;
     }
@@ -232,9 +243,14 @@ int row_detect(const struct js *j, const char *where, enum row_format *out, stru
     for (void *it = js_iter(j); it && n < 12; it = js_next(j, it), n++)
         buf_printf(&keys, "%s%.40s", n ? ", " : "", js_iter_key(it));
     err_set(e, ERR_INPUT,
-            "%s: no known row format: found %s%s; one of these is needed: messages | conversations (sharegpt) | instruction + output "
+            "%s: no known row format: found %s%s; one of these is needed: messages | conversations (sharegpt) | "
+            "instruction + output "
             "(alpaca) | prompt + completion | text",
-            where, js_kind(j) != JS_OBJECT ? kind_word(j) : n ? "the keys " : "no keys", n && !keys.failed ? keys.p : "");
+            where,
+            js_kind(j) != JS_OBJECT ? kind_word(j)
+            : n                     ? "the keys "
+                                    : "no keys",
+            n && !keys.failed ? keys.p : "");
     buf_release(&keys);
     return e->code;
 }
@@ -250,7 +266,8 @@ static int set_id(struct maker *m, const struct js *id, struct err *e)
     return m->row->id ? 0 : err_nomem(e, js_str(id).n, "the id of a row");
 }
 
-int row_parse(struct js *j, enum row_format format, const char *where, struct arena *mem, struct row *out, struct err *e)
+int row_parse(struct js *j, enum row_format format, const char *where, struct arena *mem, struct row *out,
+              struct err *e)
 {
     *out = (struct row){.source = j};
     struct maker m = {.where = where, .mem = mem, .row = out};
@@ -259,9 +276,11 @@ int row_parse(struct js *j, enum row_format format, const char *where, struct ar
     if (!js_get(j, formats[format].first) || !js_get(j, formats[format].second)) {
         enum row_format other;
         if (row_detect(j, where, &other, e) == 0)
-            err_set(e, ERR_INPUT, "%s: this row has the format %s, but %s is expected (from the first row of the file, or the parameter "
-                                  "format); all rows of a file have one format",
-                    where, names[other], names[format]);
+            err_set(
+                e, ERR_INPUT,
+                "%s: this row has the format %s, but %s is expected (from the first row of the file, or the parameter "
+                "format); all rows of a file have one format",
+                where, names[other], names[format]);
         return e->code;
     }
     int rc = set_id(&m, js_get(j, "id"), e);

@@ -12,6 +12,7 @@
 int row_detect(const struct js *j, const char *where, enum row_format *out, struct err *e);
 
 /* out->source is set to j without taking a reference. */
-int row_parse(struct js *j, enum row_format format, const char *where, struct arena *mem, struct row *out, struct err *e);
+int row_parse(struct js *j, enum row_format format, const char *where, struct arena *mem, struct row *out,
+              struct err *e);
 
 #endif

@@ -56,7 +56,8 @@ static void put_prompt(struct buf *out, const struct row *r, size_t n, enum text
     buf_puts(out, headers[ROLE_ASSISTANT]);
 }
 
-int row_text(const struct row *r, enum text_form form, const char *eos_text, bool prompt_only, struct buf *out, struct err *e)
+int row_text(const struct row *r, enum text_form form, const char *eos_text, bool prompt_only, struct buf *out,
+             struct err *e)
 {
     size_t n = answered(r);
     if (!prompt_only)
@@ -83,7 +84,8 @@ void encoded_release(struct encoded *x)
 static int count_ids(const struct tokenizer *t, struct buf *text, size_t *n, struct err *e)
 {
     struct ids ids = {0};
-    int rc = text->failed ? err_nomem(e, text->n, "the text of a row") : tokenizer_encode(t, buf_view(text), true, &ids, e);
+    int rc =
+        text->failed ? err_nomem(e, text->n, "the text of a row") : tokenizer_encode(t, buf_view(text), true, &ids, e);
     *n = ids.n;
     ids_release(&ids);
     return rc;
@@ -101,8 +103,8 @@ static int drop_second_bos(const struct tokenizer *t, struct ids *ids, struct er
 }
 
 /* trained[from..to) = 1, where from and to are the lengths of the rendered prefixes around the content of turn i */
-static int mark_turn(const struct tokenizer *t, const struct row *r, size_t i, enum text_form form, const char *eos_text, bool last,
-                     struct encoded *x, struct buf *text, struct err *e)
+static int mark_turn(const struct tokenizer *t, const struct row *r, size_t i, enum text_form form,
+                     const char *eos_text, bool last, struct encoded *x, struct buf *text, struct err *e)
 {
     size_t from, to = x->n;
     buf_clear(text);
@@ -118,8 +120,8 @@ static int mark_turn(const struct tokenizer *t, const struct row *r, size_t i, e
     return rc;
 }
 
-static int mark(const struct tokenizer *t, const struct row *r, size_t n, enum text_form form, enum train_on on, const char *eos_text,
-                struct encoded *x, struct buf *text, struct err *e)
+static int mark(const struct tokenizer *t, const struct row *r, size_t n, enum text_form form, enum train_on on,
+                const char *eos_text, struct encoded *x, struct buf *text, struct err *e)
 {
     int rc = 0;
     if (on == TRAIN_ALL || r->plain) {
@@ -145,15 +147,17 @@ int row_encode(const struct tokenizer *t, const struct row *r, enum text_form fo
     *out = (struct encoded){0};
     size_t n = answered(r);
     if (n == 0 && (on != TRAIN_ALL || r->n == 0))
-        return err_set(e, ERR_INPUT, "%s%s%s has no assistant turn, so nothing in it is a target; leave such rows out", r->id ? "the row \"" : "a row",
-                       r->id ? r->id : "", r->id ? "\"" : "");
+        return err_set(e, ERR_INPUT, "%s%s%s has no assistant turn, so nothing in it is a target; leave such rows out",
+                       r->id ? "the row \"" : "a row", r->id ? r->id : "", r->id ? "\"" : "");
     if (on == TRAIN_ALL)
         n = r->n;
     put_row(&text, r, n, form, eos_text);
-    int rc = text.failed ? err_nomem(e, text.n, "the text of a row") : tokenizer_encode(t, buf_view(&text), true, &ids, e);
+    int rc =
+        text.failed ? err_nomem(e, text.n, "the text of a row") : tokenizer_encode(t, buf_view(&text), true, &ids, e);
     if (rc == 0 && r->plain)
         rc = drop_second_bos(t, &ids, e);
-    if (rc == 0 && form == FORM_TRAIN && eos_id >= 0 && (ids.n == 0 || ids.v[ids.n - 1] != eos_id) && ids_push(&ids, eos_id) < 0)
+    if (rc == 0 && form == FORM_TRAIN && eos_id >= 0 && (ids.n == 0 || ids.v[ids.n - 1] != eos_id) &&
+        ids_push(&ids, eos_id) < 0)
         rc = err_nomem(e, ids.n * sizeof *ids.v, "the ids of a row");
     if (rc < 0)
         goto out;

@@ -38,11 +38,18 @@ static int check_kind(const char *path, struct str text, struct err *e)
         const char *suffix, *magic, *what, *remedy;
         size_t n;
     } table[] = {
-        {".parquet", "PAR1", "Parquet", "convert it to JSONL: python -c \"import datasets; datasets.Dataset.from_parquet('IN').to_json('OUT.jsonl')\"", 4},
-        {".arrow", "ARROW1", "Arrow", "convert it to JSONL: python -c \"import datasets; datasets.Dataset.from_file('IN').to_json('OUT.jsonl')\"", 6},
+        {".parquet", "PAR1", "Parquet",
+         "convert it to JSONL: python -c \"import datasets; datasets.Dataset.from_parquet('IN').to_json('OUT.jsonl')\"",
+         4},
+        {".arrow", "ARROW1", "Arrow",
+         "convert it to JSONL: python -c \"import datasets; datasets.Dataset.from_file('IN').to_json('OUT.jsonl')\"",
+         6},
         {".gz", "\x1f\x8b", "a gzip file", "unpack it first: gunzip FILE", 2},
         {".zst", "\x28\xb5\x2f\xfd", "a zstd file", "unpack it first: zstd -d FILE", 4},
-        {".xz", "\xfd" "7zXZ", "an xz file", "unpack it first: unxz FILE", 5},
+        {".xz",
+         "\xfd"
+         "7zXZ",
+         "an xz file", "unpack it first: unxz FILE", 5},
         {".bz2", "BZh", "a bzip2 file", "unpack it first: bunzip2 FILE", 3},
         {".zip", "PK\x03\x04", "a zip file", "unpack it first: unzip FILE", 4},
         {NULL, "\xff\xfe", "UTF-16 text", "convert it first: iconv -f UTF-16 -t UTF-8 FILE", 2},
@@ -73,8 +80,8 @@ static int open_csv(struct reader *r, struct err *e)
     for (size_t i = 0; i < r->csv.n; i++) {
         struct str name = str_trim(r->csv.fields[i]);
         if (name.n == 0 || memchr(name.p, 0, name.n) || utf8_valid(name) != name.n)
-            return err_set(e, ERR_INPUT, "%s:%zu: column %zu has no proper name; a CSV file starts with a header line", r->path,
-                           r->csv.first_line, i + 1);
+            return err_set(e, ERR_INPUT, "%s:%zu: column %zu has no proper name; a CSV file starts with a header line",
+                           r->path, r->csv.first_line, i + 1);
         for (size_t k = 0; k < i; k++) {
             if (str_eq(js_str(js_at(r->header, k)), name))
                 return err_set(e, ERR_INPUT, "%s:%zu: two columns have the name \"%.*s\"", r->path, r->csv.first_line,
@@ -113,7 +120,9 @@ static int reader_open(struct reader *r, const char *path, struct err *e)
         return r->list ? 0 : e->code;
     }
     if (r->text.p[i] != '{')
-        return err_set(e, ERR_INPUT, "%s: neither JSONL (one object a line) nor a JSON list; a CSV file needs a name that ends in .csv", path);
+        return err_set(
+            e, ERR_INPUT,
+            "%s: neither JSONL (one object a line) nor a JSON list; a CSV file needs a name that ends in .csv", path);
     r->kind = KIND_JSONL;
     return 0;
 }
@@ -147,7 +156,8 @@ static struct js *parse_line(struct reader *r, struct str line, struct err *e)
     snprintf(text, sizeof text, "%.500s", e->msg + used);
     size_t bad = utf8_valid(line);
     if (bad < line.n)
-        err_set(e, ERR_INPUT, "%s: not UTF-8 at byte %zu of the line; convert the file first (iconv -t UTF-8)", r->where.p, bad + 1);
+        err_set(e, ERR_INPUT, "%s: not UTF-8 at byte %zu of the line; convert the file first (iconv -t UTF-8)",
+                r->where.p, bad + 1);
     else
         err_set(e, ERR_INPUT, "%s:%d: %s (JSONL has one whole object a line)", r->where.p, column, text);
     return NULL;
@@ -187,14 +197,16 @@ static int next_record(struct reader *r, bool parse, struct js **out, struct err
     if ((rc = place(r, ":", r->csv.first_line, e)) < 0)
         return rc;
     if (r->csv.n != js_len(r->header))
-        return err_set(e, ERR_INPUT, "%s: %zu fields, but the header has %zu columns", r->where.p, r->csv.n, js_len(r->header));
+        return err_set(e, ERR_INPUT, "%s: %zu fields, but the header has %zu columns", r->where.p, r->csv.n,
+                       js_len(r->header));
     struct js *j = js_object();
     for (size_t i = 0; i < r->csv.n; i++) {
         struct str f = r->csv.fields[i];
         const char *name = js_cstr(js_at(r->header, i));
         if (utf8_valid(f) != f.n) {
             js_free(j);
-            return err_set(e, ERR_INPUT, "%s: the field \"%s\" is not UTF-8; convert the file first (iconv -t UTF-8)", r->where.p, name);
+            return err_set(e, ERR_INPUT, "%s: the field \"%s\" is not UTF-8; convert the file first (iconv -t UTF-8)",
+                           r->where.p, name);
         }
         if (!j || js_set(j, name, js_new_str(f)) < 0) {
             js_free(j);
@@ -250,8 +262,9 @@ static int read_rows(struct reader *r, size_t start, size_t limit, struct rows *
         if (rc == 0) {
             if (out->n)
                 return 0;
-            return i == 0 ? err_set(e, ERR_INPUT, "%s: no rows in the file", r->path)
-                          : err_set(e, ERR_INPUT, "%s: no rows from row %zu on: the file has %zu rows", r->path, start, i);
+            return i == 0
+                       ? err_set(e, ERR_INPUT, "%s: no rows in the file", r->path)
+                       : err_set(e, ERR_INPUT, "%s: no rows from row %zu on: the file has %zu rows", r->path, start, i);
         }
         if (rc > 0 && out->format == ROW_AUTO)
             rc = row_detect(j, r->where.p, &out->format, e);

@@ -50,8 +50,6 @@ static int encode_plain(struct encoding *x, struct str text, bool first, struct 
     return rc;
 }
 
-
-
 /* Calls fn for the texts between the added tokens and appends the tokens. */
 static int around_added(struct encoding *x, const struct trie *trie, struct str s, bool first,
                         int (*fn)(struct encoding *x, struct str text, bool first, struct err *e), struct err *e)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenizer_json: reading tokenizer.json: vocabulary, merges and the other parts, each checked. Errors name the file and
- * the part. Fields of truncation and padding are not read: lengths are the caller's business.
+ * tokenizer_json: reading tokenizer.json: vocabulary, merges and the other parts, each checked. Errors name the file
+ * and the part. Fields of truncation and padding are not read: lengths are the caller's business.
  */
 #include <stdlib.h>
 
@@ -21,7 +21,8 @@ static int read_vocab(struct tokenizer *t, const struct js *vocab, const char *w
     for (void *it = js_iter(vocab); it; it = js_next(vocab, it)) {
         int64_t id = js_int(js_iter_value(it), -1);
         if (id < 0 || id >= MAX_ID)
-            return err_set(e, ERR_INPUT, "%s: model.vocab: the token \"%.60s\" needs an id from 0 to %d", what, js_iter_key(it), MAX_ID - 1);
+            return err_set(e, ERR_INPUT, "%s: model.vocab: the token \"%.60s\" needs an id from 0 to %d", what,
+                           js_iter_key(it), MAX_ID - 1);
         int32_t old;
         if (text_map_add(&t->bpe.vocab, str_of(js_iter_key(it)), (int32_t)id, &old) <= 0)
             return err_set(e, ERR_INPUT, "%s: model.vocab: the token \"%.60s\" is there twice", what, js_iter_key(it));
@@ -48,14 +49,15 @@ static int index_texts(struct tokenizer *t, const char *what, struct err *e)
         if (!s->text.p)
             continue;
         if (t->texts[s->id].p)
-            return err_set(e, ERR_INPUT, "%s: model.vocab: \"%.60s\" and \"%.60s\" both have the id %d", what, t->texts[s->id].p, s->text.p,
-                           s->id);
+            return err_set(e, ERR_INPUT, "%s: model.vocab: \"%.60s\" and \"%.60s\" both have the id %d", what,
+                           t->texts[s->id].p, s->text.p, s->id);
         t->texts[s->id] = s->text;
     }
     for (size_t i = 0; i < t->added.n; i++) {
         const struct added_token *x = &t->added.v[i];
         if (t->texts[x->id].p && !str_eq(t->texts[x->id], x->content))
-            return err_set(e, ERR_INPUT, "%s: \"%.60s\" of model.vocab and \"%.60s\" of added_tokens both have the id %d", what,
+            return err_set(e, ERR_INPUT,
+                           "%s: \"%.60s\" of model.vocab and \"%.60s\" of added_tokens both have the id %d", what,
                            t->texts[x->id].p, x->content.p, x->id);
         t->texts[x->id] = x->content;
         t->added_by_id[x->id] = x;
@@ -94,7 +96,8 @@ static int read_merges(struct tokenizer *t, const struct js *merges, const char 
         if (js_kind(j) == JS_STRING && str_starts(js_str(j), "#version"))
             continue;
         if (merge_texts(j, &a, &b) < 0) {
-            rc = err_set(e, ERR_INPUT, "%s: model.merges: element %zu should be two tokens (\"a b\" or [\"a\", \"b\"])", what, i);
+            rc = err_set(e, ERR_INPUT, "%s: model.merges: element %zu should be two tokens (\"a b\" or [\"a\", \"b\"])",
+                         what, i);
             break;
         }
         buf_clear(&joined);
@@ -109,8 +112,9 @@ static int read_merges(struct tokenizer *t, const struct js *merges, const char 
         for (int k = 0; rc == 0 && k < 3; k++) {
             ids[k] = texts[k].n ? text_map_find(&t->bpe.vocab, texts[k]) : -1;
             if (ids[k] < 0)
-                rc = err_set(e, ERR_INPUT, "%s: model.merges: element %zu needs the token \"%.*s\", which is not in the vocabulary", what, i,
-                             (int)(texts[k].n < 60 ? texts[k].n : 60), texts[k].p ? texts[k].p : "");
+                rc = err_set(e, ERR_INPUT,
+                             "%s: model.merges: element %zu needs the token \"%.*s\", which is not in the vocabulary",
+                             what, i, (int)(texts[k].n < 60 ? texts[k].n : 60), texts[k].p ? texts[k].p : "");
         }
         if (rc == 0)
             merge_map_set(&t->bpe.merges, (uint32_t)ids[0], (uint32_t)ids[1], (uint32_t)i, (uint32_t)ids[2]);
@@ -136,7 +140,8 @@ static int index_bytes(struct tokenizer *t, struct err *e)
         if (!raw)
             return err_nomem(e, s->text.n, "a vocabulary");
         int byte = 0;
-        for (size_t k = 0, w; byte >= 0 && k < s->text.n && (w = utf8_next(s->text.p + k, s->text.n - k, &cp)); k += w) {
+        for (size_t k = 0, w; byte >= 0 && k < s->text.n && (w = utf8_next(s->text.p + k, s->text.n - k, &cp));
+             k += w) {
             byte = char_to_byte(cp);
             raw[n++] = (char)byte;
         }
@@ -153,13 +158,15 @@ static int read_model(struct tokenizer *t, const struct js *model, const char *w
     if (js_kind(model) != JS_OBJECT)
         return err_set(e, ERR_INPUT, "%s: no \"model\"; is this a tokenizer.json of the `tokenizers` library?", what);
     if (type ? strcmp(type, "BPE") != 0 : !js_get(model, "merges"))
-        return err_set(e, ERR_UNSUPPORTED, "%s: the model type %.60s is not supported; pkgraph reads BPE", what, type ? type : "(none)");
+        return err_set(e, ERR_UNSUPPORTED, "%s: the model type %.60s is not supported; pkgraph reads BPE", what,
+                       type ? type : "(none)");
     const struct js *prefix = js_get(model, "continuing_subword_prefix"), *suffix = js_get(model, "end_of_word_suffix");
     if (js_str(prefix).n || js_str(suffix).n)
         return err_set(e, ERR_UNSUPPORTED, "%s: model.%s is not supported", what,
                        js_str(prefix).n ? "continuing_subword_prefix" : "end_of_word_suffix");
     if (js_num(js_get(model, "dropout"), 0) != 0)
-        return err_set(e, ERR_UNSUPPORTED, "%s: model.dropout is not supported: ids would be random; set it to null", what);
+        return err_set(e, ERR_UNSUPPORTED, "%s: model.dropout is not supported: ids would be random; set it to null",
+                       what);
     t->bpe.ignore_merges = js_bool(js_get(model, "ignore_merges"), false);
     t->bpe.fuse_unk = js_bool(js_get(model, "fuse_unk"), false);
     t->bpe.byte_fallback = js_bool(js_get(model, "byte_fallback"), false);
@@ -184,9 +191,12 @@ static int add_id(struct ids *ids, int64_t id, const struct tokenizer *t, const 
     return ids_push(ids, (int32_t)id) < 0 ? err_nomem(e, 0, "a post-processor") : 0;
 }
 
-static int special_ids(const struct js *ids, struct ids *out, const struct tokenizer *t, const char *what, struct err *e)
+static int special_ids(const struct js *ids, struct ids *out, const struct tokenizer *t, const char *what,
+                       struct err *e)
 {
-    int rc = js_kind(ids) == JS_ARRAY ? 0 : err_set(e, ERR_INPUT, "%s: post_processor: a special token without \"ids\"", what);
+    int rc = js_kind(ids) == JS_ARRAY
+                 ? 0
+                 : err_set(e, ERR_INPUT, "%s: post_processor: a special token without \"ids\"", what);
     for (size_t i = 0; rc == 0 && i < js_len(ids); i++)
         rc = add_id(out, js_int(js_at(ids, i), -1), t, what, e);
     return rc;
@@ -221,8 +231,10 @@ static int read_template(struct tokenizer *t, const struct js *j, const char *wh
         const char *name = js_cstr(js_get(js_get(piece, "SpecialToken"), "id"));
         if (name) {
             rc = special_ids(js_get(js_get(js_get(j, "special_tokens"), name), "ids"), &side[k], t, what, e);
-        } else if (!sequence || !js_cstr(js_get(sequence, "id")) || strcmp(js_cstr(js_get(sequence, "id")), "A") != 0 || k++) {
-            rc = err_set(e, ERR_UNSUPPORTED, "%s: post_processor: \"single\" should have the sequence A once, and special tokens", what);
+        } else if (!sequence || !js_cstr(js_get(sequence, "id")) || strcmp(js_cstr(js_get(sequence, "id")), "A") != 0 ||
+                   k++) {
+            rc = err_set(e, ERR_UNSUPPORTED,
+                         "%s: post_processor: \"single\" should have the sequence A once, and special tokens", what);
         }
     }
     if (rc == 0 && k != 1)
@@ -262,7 +274,8 @@ static int read_processor(struct tokenizer *t, const struct js *j, int depth, co
     const struct js *list = js_get(j, "processors");
     if (!type || strcmp(type, "Sequence") != 0 || js_kind(list) != JS_ARRAY || depth > 16)
         return err_set(e, ERR_UNSUPPORTED,
-                       "%s: the post-processor %.60s is not supported; known are TemplateProcessing, ByteLevel, RobertaProcessing, "
+                       "%s: the post-processor %.60s is not supported; known are TemplateProcessing, ByteLevel, "
+                       "RobertaProcessing, "
                        "BertProcessing, Sequence",
                        what, type ? type : "(no type)");
     int rc = 0;
@@ -293,7 +306,8 @@ static int read_parts(struct tokenizer *t, const char *what, struct err *e)
         rc = cut_steps_read(&t->cuts, js_get(t->json, "pre_tokenizer"), where.p, e);
     buf_release(&where);
     if (rc == 0)
-        rc = added_read(&t->added, js_get(t->json, "added_tokens"), &t->bpe.vocab, t->bpe.vocab.n, &t->normalizers, what, e);
+        rc = added_read(&t->added, js_get(t->json, "added_tokens"), &t->bpe.vocab, t->bpe.vocab.n, &t->normalizers,
+                        what, e);
     if (rc == 0)
         rc = index_texts(t, what, e);
     if (rc == 0)

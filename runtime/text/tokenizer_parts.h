@@ -25,8 +25,8 @@ struct decode_step {
 struct tokenizer {
     struct js *json;
     struct arena mem;
-    size_t size;       /* largest id + 1 */
-    struct str *texts; /* by id; .p == NULL: no such id */
+    size_t size;                            /* largest id + 1 */
+    struct str *texts;                      /* by id; .p == NULL: no such id */
     const struct added_token **added_by_id; /* NULL: not an added token */
     struct bpe bpe;
     struct added added;

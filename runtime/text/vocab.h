@@ -37,7 +37,7 @@ struct text_map {
         struct str text; /* .p == NULL: free */
         uint32_t hash;
         int32_t id;
-    } *slots;
+    } * slots;
     size_t mask, n;
 };
 
@@ -59,7 +59,8 @@ struct merge_map {
 
 int merge_map_init(struct merge_map *m, size_t n);
 void merge_map_release(struct merge_map *m);
-void merge_map_set(struct merge_map *m, uint32_t left, uint32_t right, uint32_t rank, uint32_t id); /* the last one wins */
+void merge_map_set(struct merge_map *m, uint32_t left, uint32_t right, uint32_t rank,
+                   uint32_t id); /* the last one wins */
 
 /* NULL: these two do not merge. */
 static inline const struct merge *merge_map_find(const struct merge_map *m, uint32_t left, uint32_t right)

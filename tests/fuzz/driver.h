@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * driver: runs LLVMFuzzerTestOneInput over a built-in corpus and mutations of it for three seconds: bytes, words of the
- * format, pieces of other inputs. Compiled with -fsanitize=fuzzer -DPKG_LIBFUZZER there is no main, and libFuzzer drives.
- * With files as arguments: those inputs once. NAME -s SEED [SECONDS]: another run of mutations.
+ * format, pieces of other inputs. Compiled with -fsanitize=fuzzer -DPKG_LIBFUZZER there is no main, and libFuzzer
+ * drives. With files as arguments: those inputs once. NAME -s SEED [SECONDS]: another run of mutations.
  */
 #ifndef PKG_TEST_FUZZ_DRIVER_H
 #define PKG_TEST_FUZZ_DRIVER_H
@@ -31,7 +31,8 @@ static size_t splice(char *p, size_t n, size_t at, size_t gone, const char *s, s
     return n - gone + k;
 }
 
-static size_t mutate(char *p, size_t n, const struct str *corpus, size_t n_corpus, const struct str *words, size_t n_words, uint64_t seed)
+static size_t mutate(char *p, size_t n, const struct str *corpus, size_t n_corpus, const struct str *words,
+                     size_t n_words, uint64_t seed)
 {
     for (uint64_t k = 0; k < 1 + rng_below(seed, 1, 0, 4); k++) {
         size_t at = (size_t)rng_below(seed, 2, k, n + 1), left = n - at;
@@ -64,7 +65,8 @@ static size_t mutate(char *p, size_t n, const struct str *corpus, size_t n_corpu
     return n;
 }
 
-static int fuzz_main(int argc, char **argv, const struct str *corpus, size_t n_corpus, const struct str *words, size_t n_words)
+static int fuzz_main(int argc, char **argv, const struct str *corpus, size_t n_corpus, const struct str *words,
+                     size_t n_words)
 {
     static char p[FUZZ_MAX];
     bool seeded = argc > 2 && strcmp(argv[1], "-s") == 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * fuzz_rows: files of rows. The first byte of an input chooses the name (.jsonl, .json, .csv), the rest is the file. It must
- * be read or refused with a message; what is read has a form and labels that keep their promises, and reads back the same
- * after it was written as JSON lines.
+ * fuzz_rows: files of rows. The first byte of an input chooses the name (.jsonl, .json, .csv), the rest is the file. It
+ * must be read or refused with a message; what is read has a form and labels that keep their promises, and reads back
+ * the same after it was written as JSON lines.
  */
 #include "driver.h"
 
@@ -51,7 +51,8 @@ static void check_row(const struct row *r, struct buf *lines)
         for (int on = 0; on < 3; on++) {
             struct encoded x;
             size_t target = 0, max = on == 1 ? 16 : 4096;
-            if (row_encode(built_in(), r, (enum text_form)form, (enum train_on)on, max, "</s>", BYTES_EOS, &x, &e) < 0) {
+            if (row_encode(built_in(), r, (enum text_form)form, (enum train_on)on, max, "</s>", BYTES_EOS, &x, &e) <
+                0) {
                 if (!e.msg[0])
                     abort();
                 continue;
@@ -105,18 +106,46 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 int main(int argc, char **argv)
 {
     static const struct str corpus[] = {
-        STR("\0{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}],\"id\":\"x\"}\n"),
+        STR("\0{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"q\"},{\"role\":"
+            "\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}],\"id\":\"x\"}\n"),
         STR("\0\xef\xbb\xbf{\"text\":\"one\"}\r\n\r\n{\"text\":\"two\\n\\u0000\xc3\xa9\",\"id\":7}"),
-        STR("\1[{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}],\"system\":\"S\"}]"),
-        STR("\0{\"instruction\":\"i\",\"input\":\"x\",\"output\":\"o\",\"history\":[[\"p\",\"q\"]]}\n{\"instruction\":\"i\",\"output\":\"o\"}\n"),
+        STR("\1[{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}],"
+            "\"system\":\"S\"}]"),
+        STR("\0{\"instruction\":\"i\",\"input\":\"x\",\"output\":\"o\",\"history\":[[\"p\",\"q\"]]}\n{\"instruction\":"
+            "\"i\",\"output\":\"o\"}\n"),
         STR("\0{\"prompt\":\"p\",\"completion\":\"c\"}\n"),
         STR("\2instruction,input,output\r\n\"a \"\"b\"\"\",,\"c,\nd\"\r\n\r\nx,y,z"),
         STR("\2text\n\"\"\na\n"),
     };
     static const struct str words[] = {
-        STR("\""), STR("\"\""), STR(","), STR("\n"), STR("\r\n"), STR("{"), STR("}"), STR("["), STR("]"), STR(":"), STR("null"), STR("1e999"), STR("-0.0"),
-        STR("\\u0000"), STR("\\ud800"), STR("\"text\":"), STR("\"role\":"), STR("\"content\":"), STR("\"assistant\""), STR("\"history\":"), STR("</s>"),
-        STR("<s>"), STR("\xef\xbb\xbf"), STR("\xe2\x80\xa8"), STR("\xff"), STR("text"), STR(" "), STR("[[[[[[[["),
+        STR("\""),
+        STR("\"\""),
+        STR(","),
+        STR("\n"),
+        STR("\r\n"),
+        STR("{"),
+        STR("}"),
+        STR("["),
+        STR("]"),
+        STR(":"),
+        STR("null"),
+        STR("1e999"),
+        STR("-0.0"),
+        STR("\\u0000"),
+        STR("\\ud800"),
+        STR("\"text\":"),
+        STR("\"role\":"),
+        STR("\"content\":"),
+        STR("\"assistant\""),
+        STR("\"history\":"),
+        STR("</s>"),
+        STR("<s>"),
+        STR("\xef\xbb\xbf"),
+        STR("\xe2\x80\xa8"),
+        STR("\xff"),
+        STR("text"),
+        STR(" "),
+        STR("[[[[[[[["),
     };
     int rc = fuzz_main(argc, argv, corpus, sizeof corpus / sizeof *corpus, words, sizeof words / sizeof *words);
     struct err e;

@@ -43,8 +43,9 @@ static void digests(void **state)
         int difficulty;
         const char *digest; /* of "user TAB assistant LF" of all rows, its first digits */
     } sets[] = {
-        {SYNTH_TRAIN, 0, 14400, 3, "fd1758dd68ff7fb2"}, {SYNTH_TRAIN, 100, 7200, 2, "735a30c70bb4e911"}, {SYNTH_SEED, 2, 32, 3, "9436e91c29820e22"},
-        {SYNTH_TRAIN, 1000, 1536, 3, "5f71476645139ee4"}, {SYNTH_TEST, 1, 384, 3, "8125684939148b7a"},
+        {SYNTH_TRAIN, 0, 14400, 3, "fd1758dd68ff7fb2"}, {SYNTH_TRAIN, 100, 7200, 2, "735a30c70bb4e911"},
+        {SYNTH_SEED, 2, 32, 3, "9436e91c29820e22"},     {SYNTH_TRAIN, 1000, 1536, 3, "5f71476645139ee4"},
+        {SYNTH_TEST, 1, 384, 3, "8125684939148b7a"},
     };
     (void)state;
     for (size_t k = 0; k < sizeof sets / sizeof sets[0]; k++) {

@@ -5,8 +5,8 @@
 #include "runtime/text/rows.h"
 
 /* Rows built in the test. */
-static struct message m3[] = {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {" q ", 3}}, {ROLE_ASSISTANT, {"\n1\xc2\xa0", 4}},
-                              {ROLE_USER, {"r", 1}}, {ROLE_ASSISTANT, {"2", 1}},  {ROLE_USER, {"t", 1}}};
+static struct message m3[] = {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {" q ", 3}},    {ROLE_ASSISTANT, {"\n1\xc2\xa0", 4}},
+                              {ROLE_USER, {"r", 1}},   {ROLE_ASSISTANT, {"2", 1}}, {ROLE_USER, {"t", 1}}};
 
 static void texts(void **state)
 {
@@ -19,8 +19,10 @@ static void texts(void **state)
         {3, false, false, FORM_SEED, "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n1</s>"},
         {3, false, false, FORM_TRAIN, "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n1\n\n"},
         {3, false, true, FORM_TRAIN, "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n"},
-        {5, false, true, FORM_SEED, "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n1</s><|user|>\nr\n\n<|assistant|>\n"},
-        {6, false, false, FORM_TRAIN, "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n1\n\n<|user|>\nr\n\n<|assistant|>\n2\n\n"},
+        {5, false, true, FORM_SEED,
+         "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n1</s><|user|>\nr\n\n<|assistant|>\n"},
+        {6, false, false, FORM_TRAIN,
+         "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n1\n\n<|user|>\nr\n\n<|assistant|>\n2\n\n"},
         {2, false, true, FORM_TRAIN, "<|system|>\nS\n\n<|user|>\nq\n\n<|assistant|>\n"},
         {2, true, false, FORM_SEED, "S q </s>"},
         {2, true, false, FORM_TRAIN, "S q "},
@@ -102,7 +104,8 @@ static void labels(void **state)
         assert_int_equal(x.n_target, strlen(cases[i].trained) - (cases[i].trained[0] == '^'));
         encoded_release(&x);
     }
-    struct row none = {.n = 2, .messages = m3, .id = (char[]){"r7"}}, bos = {.n = 1, .plain = true, .messages = &(struct message){ROLE_ASSISTANT, {"<s>a", 4}}};
+    struct row none = {.n = 2, .messages = m3, .id = (char[]){"r7"}},
+               bos = {.n = 1, .plain = true, .messages = &(struct message){ROLE_ASSISTANT, {"<s>a", 4}}};
     struct encoded x;
     struct err e = {0};
     assert_int_equal(row_encode(t, &none, FORM_TRAIN, TRAIN_LAST, 99, "</s>", BYTES_EOS, &x, &e), ERR_INPUT);
@@ -113,8 +116,8 @@ static void labels(void **state)
     tokenizer_free(t);
 }
 
-static void same_row(const struct tokenizer *t, const struct row *r, enum text_form form, size_t max, const struct js *golden, const char *eos,
-                     const char *what)
+static void same_row(const struct tokenizer *t, const struct row *r, enum text_form form, size_t max,
+                     const struct js *golden, const char *eos, const char *what)
 {
     struct encoded x;
     struct err e = {0};
@@ -123,7 +126,8 @@ static void same_row(const struct tokenizer *t, const struct row *r, enum text_f
     same_ids(js_get(golden, "ids"), x.ids, x.n, what);
     assert_int_equal(x.n_prompt, js_int(js_get(golden, "n_prompt"), -1));
     if (js_get(golden, "n_target"))
-        assert_int_equal(x.n_target, js_int(js_get(golden, "n_target"), -1) > 0 ? js_int(js_get(golden, "n_target"), -1) : 0);
+        assert_int_equal(x.n_target,
+                         js_int(js_get(golden, "n_target"), -1) > 0 ? js_int(js_get(golden, "n_target"), -1) : 0);
     encoded_release(&x);
 }
 
@@ -161,7 +165,10 @@ static void chats_of(const char *name, const char *folder, const struct js *chat
         struct row r = {.messages = m};
         for (; r.n < js_len(list); r.n++) {
             const char *role = js_cstr(js_get(js_at(list, r.n), "role"));
-            m[r.n] = (struct message){*role == 's' ? ROLE_SYSTEM : *role == 'u' ? ROLE_USER : ROLE_ASSISTANT, js_str(js_get(js_at(list, r.n), "content"))};
+            m[r.n] = (struct message){*role == 's'   ? ROLE_SYSTEM
+                                      : *role == 'u' ? ROLE_USER
+                                                     : ROLE_ASSISTANT,
+                                      js_str(js_get(js_at(list, r.n), "content"))};
         }
         for (int f = 0; f < 2; f++) {
             struct buf b = {0};
@@ -184,8 +191,11 @@ static void chats_of(const char *name, const char *folder, const struct js *chat
 
 static void golden_chats(void **state)
 {
-    static const char *const names[][2] = {{"bytelevel", "mha-student"}, {"sp-legacy", "gqa-student"}, {"llama3", "rope3-student"},
-                                           {"qwen-tiny", "qwen-student"}, {"sp-metaspace", "linear"}};
+    static const char *const names[][2] = {{"bytelevel", "mha-student"},
+                                           {"sp-legacy", "gqa-student"},
+                                           {"llama3", "rope3-student"},
+                                           {"qwen-tiny", "qwen-student"},
+                                           {"sp-metaspace", "linear"}};
     static const char *const real[] = {"smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"};
     char folder[4096];
     (void)state;
@@ -230,7 +240,8 @@ static void golden_case(const char *name)
             fail_msg("%s", e.msg);
         assert_int_equal(rows.n, js_len(list));
         for (size_t i = 0; i < rows.n; i++)
-            same_row(t, &rows.v[i], (enum text_form)f, 2048, js_at(list, i), js_cstr(js_get(config, "eos_token")), name);
+            same_row(t, &rows.v[i], (enum text_form)f, 2048, js_at(list, i), js_cstr(js_get(config, "eos_token")),
+                     name);
         rows_release(&rows);
     }
     js_free(c);
@@ -250,7 +261,7 @@ static void golden_cases(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(labels), cmocka_unit_test(golden_chats),
-                                       cmocka_unit_test(golden_cases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(labels),
+                                       cmocka_unit_test(golden_chats), cmocka_unit_test(golden_cases)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,8 @@ static const char *row_string(const struct row *r)
     static struct buf b;
     buf_clear(&b);
     for (size_t i = 0; i < r->n; i++)
-        buf_printf(&b, "%c:%.*s|", "sua"[r->messages[i].role], (int)r->messages[i].content.n, r->messages[i].content.p);
+        buf_printf(&b, "%c:%.*s|", "sua"[r->messages[i].role], (int)r -> messages[i].content.n,
+                   r->messages[i].content.p);
     return b.p ? b.p : "";
 }
 
@@ -56,15 +57,48 @@ static void formats(void **state)
         size_t n;
         const char *rows[3];
     } cases[] = {
-        {"a.jsonl", "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\" q\\n\"},{\"role\":\"assistant\",\"content\":\"a\"}]}\n", ROW_MESSAGES, 1, {"s:S|u: q\n|a:a|"}},
-        {"b.jsonl", "\xef\xbb\xbf\r\n  {\"text\":\"one\"}\r\n\r\n\t\n{\"text\":\"two\"}", ROW_TEXT, 2, {"a:one|", "a:two|"}},
+        {"a.jsonl",
+         "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\" "
+         "q\\n\"},{\"role\":\"assistant\",\"content\":\"a\"}]}\n",
+         ROW_MESSAGES,
+         1,
+         {"s:S|u: q\n|a:a|"}},
+        {"b.jsonl",
+         "\xef\xbb\xbf\r\n  {\"text\":\"one\"}\r\n\r\n\t\n{\"text\":\"two\"}",
+         ROW_TEXT,
+         2,
+         {"a:one|", "a:two|"}},
         {"c.json", "[\n{\"text\":\"one\"},\n {\"text\":\"two\"}\n]\n", ROW_TEXT, 2, {"a:one|", "a:two|"}},
-        {"d.jsonl", "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}],\"system\":\"S\"}", ROW_SHAREGPT, 1, {"s:S|u:q|a:a|"}},
-        {"e.jsonl", "{\"instruction\":\"i\",\"input\":\"\",\"output\":\"o\"}\n{\"instruction\":\"i\",\"input\":\"x\",\"output\":\"o\",\"system\":\"s\",\"history\":[[\"p\",\"q\"]]}\n"
-                    "{\"instruction\":\"i\",\"output\":\"o\",\"input\":null}", ROW_ALPACA, 3, {"u:i|a:o|", "s:s|u:p|a:q|u:i\nx|a:o|", "u:i|a:o|"}},
-        {"f.jsonl", "{\"prompt\":\"p\",\"completion\":\"c\"}\n{\"prompt\":[{\"role\":\"user\",\"content\":\"p\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"c\"}]}", ROW_PROMPT_COMPLETION, 2, {"u:p|a:c|", "u:p|a:c|"}},
-        {"g.csv", "instruction,input,output\r\n\"say \"\"hi\"\"\",,\"a,b\nc\"\r\n\r\nx,y,z", ROW_ALPACA, 2, {"u:say \"hi\"|a:a,b\nc|", "u:x\ny|a:z|"}},
-        {"h.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}]}", ROW_MESSAGES, 1, {"u:ab|"}},
+        {"d.jsonl",
+         "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}],\"system\":"
+         "\"S\"}",
+         ROW_SHAREGPT,
+         1,
+         {"s:S|u:q|a:a|"}},
+        {"e.jsonl",
+         "{\"instruction\":\"i\",\"input\":\"\",\"output\":\"o\"}\n{\"instruction\":\"i\",\"input\":\"x\",\"output\":"
+         "\"o\",\"system\":\"s\",\"history\":[[\"p\",\"q\"]]}\n"
+         "{\"instruction\":\"i\",\"output\":\"o\",\"input\":null}",
+         ROW_ALPACA,
+         3,
+         {"u:i|a:o|", "s:s|u:p|a:q|u:i\nx|a:o|", "u:i|a:o|"}},
+        {"f.jsonl",
+         "{\"prompt\":\"p\",\"completion\":\"c\"}\n{\"prompt\":[{\"role\":\"user\",\"content\":\"p\"}],\"completion\":["
+         "{\"role\":\"assistant\",\"content\":\"c\"}]}",
+         ROW_PROMPT_COMPLETION,
+         2,
+         {"u:p|a:c|", "u:p|a:c|"}},
+        {"g.csv",
+         "instruction,input,output\r\n\"say \"\"hi\"\"\",,\"a,b\nc\"\r\n\r\nx,y,z",
+         ROW_ALPACA,
+         2,
+         {"u:say \"hi\"|a:a,b\nc|", "u:x\ny|a:z|"}},
+        {"h.jsonl",
+         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\","
+         "\"text\":\"b\"}]}]}",
+         ROW_MESSAGES,
+         1,
+         {"u:ab|"}},
         {"i.csv", "\xef\xbb\xbftext\n\xc3\xa9\n\"\"\nq", ROW_TEXT, 3, {"a:\xc3\xa9|", "a:|", "a:q|"}},
     };
     (void)state;
@@ -130,21 +164,29 @@ static void mistakes(void **state)
         {"none.json", "[]", 0, ERR_INPUT, "none.json", "no rows"},
         {"head.csv", "text\n", 0, ERR_INPUT, "head.csv", "no rows"},
         {"words.txt", "hello", 0, ERR_INPUT, "words.txt", ".csv"},
-        {"syntax.jsonl", "{\"text\":\"a\"}\n\n{\"text\":b}\n", 0, ERR_INPUT, "syntax.jsonl:3:", "one whole object a line"},
+        {"syntax.jsonl", "{\"text\":\"a\"}\n\n{\"text\":b}\n", 0, ERR_INPUT,
+         "syntax.jsonl:3:", "one whole object a line"},
         {"pretty.jsonl", "{\n\"text\":\"a\"\n}\n", 0, ERR_INPUT, "pretty.jsonl:1:", "one whole object a line"},
-        {"latin1.jsonl", "{\"text\":\"a\"}\n{\"text\":\"\xe9\"}\n", 0, ERR_INPUT, "latin1.jsonl:2:", "UTF-8 at byte 10"},
+        {"latin1.jsonl", "{\"text\":\"a\"}\n{\"text\":\"\xe9\"}\n", 0, ERR_INPUT,
+         "latin1.jsonl:2:", "UTF-8 at byte 10"},
         {"latin1.csv", "text\na\n\xe9\n", 0, ERR_INPUT, "latin1.csv:3:", "UTF-8"},
         {"keys.jsonl", "{\"question\":\"a\",\"answer\":\"b\"}\n", 0, ERR_INPUT, "keys.jsonl:1:", "question, answer"},
         {"list.jsonl", "{\"text\":\"a\"}\n[1]\n", 0, ERR_INPUT, "list.jsonl:2:", "a list"},
         {"mixed.jsonl", "{\"text\":\"a\"}\n{\"messages\":[]}\n", 0, ERR_INPUT, "mixed.jsonl:2:", "format messages"},
-        {"role.jsonl", "{\"messages\":[{\"role\":\"boss\",\"content\":\"a\"}]}\n", 0, ERR_INPUT, "role.jsonl:1:", "boss"},
-        {"tool.jsonl", "{\"messages\":[{\"role\":\"tool\",\"content\":\"a\"}]}\n", 0, ERR_UNSUPPORTED, "tool.jsonl:1:", "tool"},
-        {"null.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":null}]}\n", 0, ERR_INPUT, "null.jsonl:1:", "found null"},
-        {"image.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]}\n", 0, ERR_UNSUPPORTED, "image.jsonl:1:", "image"},
+        {"role.jsonl", "{\"messages\":[{\"role\":\"boss\",\"content\":\"a\"}]}\n", 0, ERR_INPUT,
+         "role.jsonl:1:", "boss"},
+        {"tool.jsonl", "{\"messages\":[{\"role\":\"tool\",\"content\":\"a\"}]}\n", 0, ERR_UNSUPPORTED,
+         "tool.jsonl:1:", "tool"},
+        {"null.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":null}]}\n", 0, ERR_INPUT,
+         "null.jsonl:1:", "found null"},
+        {"image.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]}\n", 0, ERR_UNSUPPORTED,
+         "image.jsonl:1:", "image"},
         {"nomsg.jsonl", "{\"messages\":[]}\n", 0, ERR_INPUT, "nomsg.jsonl:1:", "empty list"},
         {"turn.jsonl", "{\"messages\":[\"a\"]}\n", 0, ERR_INPUT, "turn.jsonl:1:", "turn 1"},
-        {"hist.jsonl", "{\"instruction\":\"a\",\"output\":\"b\",\"history\":[[\"x\"]]}\n", 0, ERR_INPUT, "hist.jsonl:1:", "[question, answer]"},
-        {"tools.jsonl", "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"}],\"tools\":\"[]x\"}\n", 0, ERR_UNSUPPORTED, "tools.jsonl:1:", "tools"},
+        {"hist.jsonl", "{\"instruction\":\"a\",\"output\":\"b\",\"history\":[[\"x\"]]}\n", 0, ERR_INPUT,
+         "hist.jsonl:1:", "[question, answer]"},
+        {"tools.jsonl", "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"}],\"tools\":\"[]x\"}\n", 0,
+         ERR_UNSUPPORTED, "tools.jsonl:1:", "tools"},
         {"text.json", "[{\"text\":\"a\"},{\"text\":1}]", 0, ERR_INPUT, "text.json: row 2:", "a number"},
         {"open.csv", "text\n\"a\nb", 0, ERR_INPUT, "open.csv:2:", "closing quote"},
         {"quote.csv", "text\n\"a\"b\n", 0, ERR_INPUT, "quote.csv:2:", "closing quote"},
@@ -166,12 +208,14 @@ static void mistakes(void **state)
     struct err e = {0};
     struct rows rows;
     assert_int_equal(rows_read("/nonexistent.jsonl", ROW_AUTO, 0, SIZE_MAX, &rows, &e), ERR_NOTFOUND);
-    assert_int_equal(rows_read(file("a.jsonl", STR("{\"text\":\"a\"}")), ROW_ALPACA, 0, SIZE_MAX, &rows, &e), ERR_INPUT);
+    assert_int_equal(rows_read(file("a.jsonl", STR("{\"text\":\"a\"}")), ROW_ALPACA, 0, SIZE_MAX, &rows, &e),
+                     ERR_INPUT);
     assert_non_null(strstr(e.msg, "alpaca"));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(formats), cmocka_unit_test(choosing), cmocka_unit_test(mistakes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(formats), cmocka_unit_test(choosing),
+                                       cmocka_unit_test(mistakes)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

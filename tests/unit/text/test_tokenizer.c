@@ -12,22 +12,30 @@ static void sentencepiece(void **state)
 #define FIRST SP(SP_MODEL("\"fuse_unk\":true,", "", ""), SP_ADDED(""), "null", METASPACE("first", "false"))
 #define ALWAYS SP(SP_MODEL("\"fuse_unk\":true,", "", ""), SP_ADDED(""), "null", METASPACE("always", "true"))
 #define NEVER SP(SP_MODEL("", "", ""), SP_ADDED(""), "null", METASPACE("never", "false"))
-#define LEGACY \
-    SP(SP_MODEL("\"fuse_unk\":true,", "", ""), SP_ADDED(""), \
-       "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xe2\x96\x81\"}]}", \
+#define LEGACY                                                                                                         \
+    SP(SP_MODEL("\"fuse_unk\":true,", "", ""), SP_ADDED(""),                                                           \
+       "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"},{\"type\":"        \
+       "\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xe2\x96\x81\"}]}",                                   \
        "null")
-#define FALLBACK \
-    SP(SP_MODEL("\"fuse_unk\":true,\"byte_fallback\":true,", ",\"<0xC3>\":14,\"<0xA9>\":15", ""), SP_ADDED(""), "null", METASPACE("never", "false"))
-        {FIRST, "abc", "9 6"},          /* lowest rank first: a b, then the mark and ab; abc never comes up */
-        {FIRST, "abc ab", "9 6 9"},     {FIRST, "", ""},
-        {FIRST, " ab", "9"},            {FIRST, "  ab", "3 9"},
-        {FIRST, "ab</s>ab", "9 2 7"},   /* only the first piece of the text gets the mark */
-        {ALWAYS, "ab</s>ab", "9 2 9"},  {ALWAYS, "a b", "8 3 5"},
-        {LEGACY, "ab</s>ab", "9 2 9"},  {LEGACY, "", ""},
-        {NEVER, "ab ab", "7 9"},        {NEVER, "xy\xc3\xa9z", "0 0 0 0"},
-        {FIRST, "xy\xc3\xa9z", "3 0"},  /* unknown characters are fused */
-        {FIRST, "x y", "3 0 3 0"},      {FALLBACK, "a\xc3\xa9x", "4 14 15 0"},
-        {FALLBACK, "\xc3\xa8", "0"},    /* a byte without a token: the whole character is unknown */
+#define FALLBACK                                                                                                       \
+    SP(SP_MODEL("\"fuse_unk\":true,\"byte_fallback\":true,", ",\"<0xC3>\":14,\"<0xA9>\":15", ""), SP_ADDED(""),        \
+       "null", METASPACE("never", "false"))
+        {FIRST, "abc", "9 6"}, /* lowest rank first: a b, then the mark and ab; abc never comes up */
+        {FIRST, "abc ab", "9 6 9"},
+        {FIRST, "", ""},
+        {FIRST, " ab", "9"},
+        {FIRST, "  ab", "3 9"},
+        {FIRST, "ab</s>ab", "9 2 7"}, /* only the first piece of the text gets the mark */
+        {ALWAYS, "ab</s>ab", "9 2 9"},
+        {ALWAYS, "a b", "8 3 5"},
+        {LEGACY, "ab</s>ab", "9 2 9"},
+        {LEGACY, "", ""},
+        {NEVER, "ab ab", "7 9"},
+        {NEVER, "xy\xc3\xa9z", "0 0 0 0"},
+        {FIRST, "xy\xc3\xa9z", "3 0"}, /* unknown characters are fused */
+        {FIRST, "x y", "3 0 3 0"},
+        {FALLBACK, "a\xc3\xa9x", "4 14 15 0"},
+        {FALLBACK, "\xc3\xa8", "0"}, /* a byte without a token: the whole character is unknown */
         {FALLBACK, "aaaaaaa", "13 12 4"},
     };
     (void)state;
@@ -41,11 +49,13 @@ static void sentencepiece(void **state)
 }
 
 /* bytes_tokenizer() with parts replaced: pre_tokenizer, normalizer, more tokens from id 259 on, merges */
-static char *byte_level(const char *pre, const char *normalizer, const char *vocab, const char *merges, const char *added)
+static char *byte_level(const char *pre, const char *normalizer, const char *vocab, const char *merges,
+                        const char *added)
 {
     struct err e = {0};
     struct js *j = bytes_tokenizer(), *model = js_copy(js_get(j, "model")), *words = js_copy(js_get(model, "vocab"));
-    struct js *tokens = js_copy(js_get(j, "added_tokens")), *v = js_parse(str_of(vocab), "vocab", &e), *a = js_parse(str_of(added), "added", &e);
+    struct js *tokens = js_copy(js_get(j, "added_tokens")), *v = js_parse(str_of(vocab), "vocab", &e),
+              *a = js_parse(str_of(added), "added", &e);
     assert_non_null(v);
     assert_non_null(a);
     js_set(words, "<s>", js_new_int(256)); /* the library counts ids of added tokens from the size of the vocabulary */
@@ -71,8 +81,9 @@ static char *byte_level(const char *pre, const char *normalizer, const char *voc
 }
 
 #define GPT2_PRE "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
-#define SPLIT_PRE(regex) \
-    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false}," \
+#define SPLIT_PRE(regex)                                                                                               \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex                    \
+    "\"},\"behavior\":\"Isolated\",\"invert\":false},"                                                                 \
     "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}"
 
 static void bytes(void **state)
@@ -81,19 +92,30 @@ static void bytes(void **state)
         const char *pre, *normalizer, *vocab, *merges, *text, *ids;
     } cases[] = {
         {NULL, "null", "{}", "[]", "a\xc3\xa9", "256 97 195 169"},
-        {GPT2_PRE, "null", "{\"aa\":259,\"\xc4\xa0" "a\":260}", "[\"a a\",\"\xc4\xa0 a\"]", "aaa aa", "256 259 97 32 259"},
-        {GPT2_PRE, "null", "{\"aa\":259,\"\xc4\xa0" "a\":260}", "[\"\xc4\xa0 a\",\"a a\"]", "aaa aa", "256 259 97 260 97"},
-        {GPT2_PRE, "null", "{\"1a\":259,\"11\":260}", "[\"1 a\",\"1 1\"]", "11a", "256 260 97"}, /* digits and letters are apart */
+        {GPT2_PRE, "null",
+         "{\"aa\":259,\"\xc4\xa0"
+         "a\":260}",
+         "[\"a a\",\"\xc4\xa0 a\"]", "aaa aa", "256 259 97 32 259"},
+        {GPT2_PRE, "null",
+         "{\"aa\":259,\"\xc4\xa0"
+         "a\":260}",
+         "[\"\xc4\xa0 a\",\"a a\"]", "aaa aa", "256 259 97 260 97"},
+        {GPT2_PRE, "null", "{\"1a\":259,\"11\":260}", "[\"1 a\",\"1 1\"]", "11a",
+         "256 260 97"}, /* digits and letters are apart */
         {SPLIT_PRE("\\\\p{N}"), "null", "{\"11\":259}", "[\"1 1\"]", "111", "256 49 49 49"},
         {NULL, "{\"type\":\"NFC\"}", "{}", "[]", "e\xcc\x81", "256 195 169"},
         {NULL, "{\"type\":\"NFD\"}", "{}", "[]", "\xc3\xa9", "256 101 204 129"},
         {NULL, "{\"type\":\"NFKC\"}", "{}", "[]", "\xef\xac\x81", "256 102 105"},
         {NULL, "{\"type\":\"Lowercase\"}", "{}", "[]", "A\xc4\xb0", "256 97 105 204 135"},
-        {NULL, "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}", "{}", "[]", " \xc2\xa0" "a b ", "256 97 32 98"},
+        {NULL, "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}", "{}", "[]",
+         " \xc2\xa0"
+         "a b ",
+         "256 97 32 98"},
         {NULL, "null", "{}", "[]", "a</s>b<s", "256 97 257 98 60 115"},
-        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}", "null", "{}", "[]", "a", "256 32 97"},
-        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," GPT2_PRE "]}", "null", "{\"11\":259}",
-         "[\"1 1\"]", "a11", "256 97 49 49"},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}", "null", "{}", "[]", "a",
+         "256 32 97"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," GPT2_PRE "]}",
+         "null", "{\"11\":259}", "[\"1 1\"]", "a11", "256 97 49 49"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -109,19 +131,26 @@ static void bytes(void **state)
 
 static void added_tokens(void **state)
 {
-    static const char added[] = "[{\"id\":259,\"content\":\"<l>\",\"lstrip\":true,\"normalized\":false},{\"id\":260,\"content\":\"<r>\",\"rstrip\":true},"
-                                "{\"id\":261,\"content\":\"word\",\"single_word\":true},{\"id\":262,\"content\":\"<ll>\"},"
-                                "{\"id\":263,\"content\":\"Low\",\"normalized\":true}]";
+    static const char added[] =
+        "[{\"id\":259,\"content\":\"<l>\",\"lstrip\":true,\"normalized\":false},{\"id\":260,\"content\":\"<r>\","
+        "\"rstrip\":true},"
+        "{\"id\":261,\"content\":\"word\",\"single_word\":true},{\"id\":262,\"content\":\"<ll>\"},"
+        "{\"id\":263,\"content\":\"Low\",\"normalized\":true}]";
     static const struct {
         const char *text, *ids;
     } cases[] = {
-        {"a \xc2\xa0<l> b", "97 259 32 98"}, {"a <r> \n b", "97 32 260 98"},
-        {"word", "261"},                     {"(word)", "40 261 41"},
+        {"a \xc2\xa0<l> b", "97 259 32 98"},
+        {"a <r> \n b", "97 32 260 98"},
+        {"word", "261"},
+        {"(word)", "40 261 41"},
         {"words word", "119 111 114 100 115 32 261"},
-        {"<ll>", "262"},                     {"<l", "60 108"},
-        {"<l><l>", "259 259"},               {"<r> <l>", "260 259"},
-        {"low LOW", "263 32 263"},           /* matched after lower-casing */
-        {"<L>", "60 108 62"},                {"</s></s>", "257 257"},
+        {"<ll>", "262"},
+        {"<l", "60 108"},
+        {"<l><l>", "259 259"},
+        {"<r> <l>", "260 259"},
+        {"low LOW", "263 32 263"}, /* matched after lower-casing */
+        {"<L>", "60 108 62"},
+        {"</s></s>", "257 257"},
     };
     (void)state;
     char *json = byte_level(NULL, "{\"type\":\"Lowercase\"}", "{}", "[]", added);
@@ -152,7 +181,8 @@ static void decoding(void **state)
     char *json = byte_level(NULL, "null", "{}", "[]", "[]");
     struct tokenizer *t = parse_ok(json);
     assert_int_equal(tokenizer_decode(t, broken, 9, true, &out, &e), 0);
-    assert_string_equal(out.p, "a\xef\xbf\xbd" "b\xef\xbf\xbd");
+    assert_string_equal(out.p, "a\xef\xbf\xbd"
+                               "b\xef\xbf\xbd");
     buf_clear(&out);
     assert_int_equal(tokenizer_decode(t, broken, 2, false, &out, &e), 0);
     assert_string_equal(out.p, "<s>a");
@@ -194,23 +224,34 @@ static void bad_files(void **state)
         {"{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[[\"a\"]]}}", ERR_INPUT, "element 0"},
         {"{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[],\"unk_token\":\"u\"}}", ERR_INPUT, "unk_token"},
         {"{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[],\"dropout\":0.1}}", ERR_UNSUPPORTED, "dropout"},
-        {"{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}", ERR_UNSUPPORTED, "end_of_word_suffix"},
+        {"{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}", ERR_UNSUPPORTED,
+         "end_of_word_suffix"},
 #define WITH(part) "{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[\"a b\"]}," part "}"
         {WITH("\"normalizer\":{\"type\":\"Nmt\"}"), ERR_UNSUPPORTED, "Nmt"},
         {WITH("\"normalizer\":{}"), ERR_INPUT, "normalizer"},
         {WITH("\"normalizer\":{\"type\":\"Sequence\"}"), ERR_INPUT, "normalizers"},
         {WITH("\"normalizer\":{\"type\":\"Prepend\"}"), ERR_INPUT, "prepend"},
-        {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},\"content\":\"\"}"), ERR_INPUT, "not valid"},
+        {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},\"content\":\"\"}"), ERR_INPUT,
+         "not valid"},
         {WITH("\"pre_tokenizer\":{\"type\":\"Bert\"}"), ERR_UNSUPPORTED, "Bert"},
-        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a{2\"},\"behavior\":\"Sideways\"}"), ERR_INPUT, "behavior"},
-        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"*\"},\"behavior\":\"Isolated\"}"), ERR_INPUT, "not valid"},
-        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":\"Isolated\"}"), ERR_UNSUPPORTED, "intersection"},
-        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Klingon}\"},\"behavior\":\"Isolated\"}"), ERR_UNSUPPORTED, "\\p{"},
+        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a{2\"},\"behavior\":\"Sideways\"}"),
+         ERR_INPUT, "behavior"},
+        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"*\"},\"behavior\":\"Isolated\"}"),
+         ERR_INPUT, "not valid"},
+        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":\"Isolated\"}"),
+         ERR_UNSUPPORTED, "intersection"},
+        {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Klingon}\"},\"behavior\":"
+              "\"Isolated\"}"),
+         ERR_UNSUPPORTED, "\\p{"},
         {WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"), ERR_INPUT, "replacement"},
         {WITH("\"post_processor\":{\"type\":\"Magic\"}"), ERR_UNSUPPORTED, "Magic"},
-        {WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"q\"}}],\"special_tokens\":{}}"), ERR_INPUT, "ids"},
-        {WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[],\"special_tokens\":{}}"), ERR_UNSUPPORTED, "leaves the text out"},
-        {WITH("\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"x\",77],\"sep\":[\"y\",1]}"), ERR_INPUT, "77"},
+        {WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"q\"}}],"
+              "\"special_tokens\":{}}"),
+         ERR_INPUT, "ids"},
+        {WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[],\"special_tokens\":{}}"),
+         ERR_UNSUPPORTED, "leaves the text out"},
+        {WITH("\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"x\",77],\"sep\":[\"y\",1]}"), ERR_INPUT,
+         "77"},
         {WITH("\"decoder\":{\"type\":\"WordPiece\"}"), ERR_UNSUPPORTED, "WordPiece"},
         {WITH("\"added_tokens\":{}"), ERR_INPUT, "added_tokens"},
         {WITH("\"added_tokens\":[{\"id\":5}]"), ERR_INPUT, "content"},
@@ -310,7 +351,8 @@ static void threads(void **state)
 {
     static struct job one, many;
     (void)state;
-    struct tokenizer *t = parse_ok(SP(SP_MODEL("\"fuse_unk\":true,", "", ""), SP_ADDED(""), "null", METASPACE("first", "false")));
+    struct tokenizer *t =
+        parse_ok(SP(SP_MODEL("\"fuse_unk\":true,", "", ""), SP_ADDED(""), "null", METASPACE("first", "false")));
     one.t = many.t = t;
     par_set_threads(4);
     par_for(256, encode_one, &many);
@@ -361,8 +403,11 @@ static void golden(const char *name, const char *folder)
 
 static void golden_tiny(void **state)
 {
-    static const char *const names[][2] = {{"bytelevel", "mha-student"}, {"sp-legacy", "gqa-student"}, {"llama3", "rope3-student"},
-                                           {"qwen-tiny", "qwen-student"}, {"sp-metaspace", "linear"}};
+    static const char *const names[][2] = {{"bytelevel", "mha-student"},
+                                           {"sp-legacy", "gqa-student"},
+                                           {"llama3", "rope3-student"},
+                                           {"qwen-tiny", "qwen-student"},
+                                           {"sp-metaspace", "linear"}};
     (void)state;
     if (!fs_exists(TEST_SHARED "/oracle/golden/text/strings.json")) {
         print_message("SKIPPED: no golden vectors in " TEST_SHARED "\n");
@@ -394,9 +439,10 @@ static void golden_real(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sentencepiece), cmocka_unit_test(bytes),       cmocka_unit_test(added_tokens), cmocka_unit_test(decoding),
-        cmocka_unit_test(bad_files),     cmocka_unit_test(bad_text),    cmocka_unit_test(long_pieces),  cmocka_unit_test(threads),
-        cmocka_unit_test(golden_tiny),   cmocka_unit_test(golden_real),
+        cmocka_unit_test(sentencepiece), cmocka_unit_test(bytes),     cmocka_unit_test(added_tokens),
+        cmocka_unit_test(decoding),      cmocka_unit_test(bad_files), cmocka_unit_test(bad_text),
+        cmocka_unit_test(long_pieces),   cmocka_unit_test(threads),   cmocka_unit_test(golden_tiny),
+        cmocka_unit_test(golden_real),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

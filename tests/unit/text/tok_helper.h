@@ -21,18 +21,25 @@
 #include "runtime/text/tokenizer.h"
 
 /* A SentencePiece-style tokenizer: <unk> <s> </s>, `▁`, a b c, then pieces of them; parts can be replaced. */
-#define SP_MODEL(flags, vocab, merges) \
-    "{\"type\":\"BPE\",\"unk_token\":\"<unk>\"," flags "\"vocab\":{\"<unk>\":0,\"<s>\":1,\"</s>\":2,\"\xe2\x96\x81\":3,\"a\":4,\"b\":5,\"c\":6," \
-    "\"ab\":7,\"\xe2\x96\x81" "a\":8,\"\xe2\x96\x81" "ab\":9,\"abc\":10,\"\xe2\x96\x81\xe2\x96\x81\":11,\"aa\":12,\"aaaa\":13" vocab "}," \
-    "\"merges\":[\"a b\",\"\xe2\x96\x81 ab\",\"ab c\",\"\xe2\x96\x81 a\",\"\xe2\x96\x81 \xe2\x96\x81\",\"a a\",\"aa aa\"" merges "]}"
-#define SP_ADDED(more) \
-    "[{\"id\":0,\"content\":\"<unk>\",\"special\":true,\"normalized\":false},{\"id\":1,\"content\":\"<s>\",\"special\":true,\"normalized\":false}," \
+#define SP_MODEL(flags, vocab, merges)                                                                                 \
+    "{\"type\":\"BPE\",\"unk_token\":\"<unk>\"," flags                                                                 \
+    "\"vocab\":{\"<unk>\":0,\"<s>\":1,\"</s>\":2,\"\xe2\x96\x81\":3,\"a\":4,\"b\":5,\"c\":6,"                          \
+    "\"ab\":7,\"\xe2\x96\x81"                                                                                          \
+    "a\":8,\"\xe2\x96\x81"                                                                                             \
+    "ab\":9,\"abc\":10,\"\xe2\x96\x81\xe2\x96\x81\":11,\"aa\":12,\"aaaa\":13" vocab "},"                               \
+    "\"merges\":[\"a b\",\"\xe2\x96\x81 ab\",\"ab c\",\"\xe2\x96\x81 a\",\"\xe2\x96\x81 \xe2\x96\x81\",\"a a\",\"aa "  \
+    "aa\"" merges "]}"
+#define SP_ADDED(more)                                                                                                 \
+    "[{\"id\":0,\"content\":\"<unk>\",\"special\":true,\"normalized\":false},{\"id\":1,\"content\":\"<s>\","           \
+    "\"special\":true,\"normalized\":false},"                                                                          \
     "{\"id\":2,\"content\":\"</s>\",\"special\":true,\"normalized\":false}" more "]"
-#define METASPACE(scheme, split) \
+#define METASPACE(scheme, split)                                                                                       \
     "{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"" scheme "\",\"split\":" split "}"
-#define SP(model, added, normalizer, pre) \
-    "{\"version\":\"1.0\",\"added_tokens\":" added ",\"normalizer\":" normalizer ",\"pre_tokenizer\":" pre ",\"post_processor\":null," \
-    "\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"first\"},\"model\":" model "}"
+#define SP(model, added, normalizer, pre)                                                                              \
+    "{\"version\":\"1.0\",\"added_tokens\":" added ",\"normalizer\":" normalizer ",\"pre_tokenizer\":" pre             \
+    ",\"post_processor\":null,"                                                                                        \
+    "\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"first\"},"              \
+    "\"model\":" model "}"
 
 static inline struct tokenizer *parse_ok(const char *json)
 {
