@@ -18,7 +18,7 @@
 #include "runtime/kernels/dropout.h"
 #include "runtime/kernels/gemm.h"
 
-enum { SLAB = 64 };
+enum { SLAB = 64, PIECE = 4096 };
 
 const struct prep *run_prep(const struct run *r, int layer, enum module m)
 {
@@ -122,6 +122,40 @@ static void combine_rows(void *arg, size_t first, size_t count)
     }
 }
 
+/* Dropout in pieces that stay in cache: of x into the compute type (less x itself when `diff`), or of dy into dx. */
+struct dropping {
+    const struct run *r;
+    const struct prep *p;
+    const float *x;
+    uint64_t base;
+    bool diff;
+    float *dx; /* backward: dx += dropped (less x when diff) */
+};
+
+static void drop_piece(void *u, size_t first, size_t n)
+{
+    const struct dropping *d = u;
+    float piece[PIECE];
+    float *out = !d->dx && d->r->t == DT_F32 ? d->r->xd + first : piece;
+    dropout_apply(out, d->x + first, n, d->r->p, d->r->o->dropout_seed, d->p->stream, d->base + first);
+    if (d->diff)
+        for (size_t i = 0; i < n; i++)
+            out[i] -= d->x[first + i];
+    if (d->dx)
+        for (size_t i = 0; i < n; i++)
+            d->dx[first + i] += out[i];
+    else if (d->r->t != DT_F32)
+        to_bf16((uint16_t *)d->r->xdc + first, out, n);
+}
+
+/* dropout(x), or dropout(x) - x, in the compute type */
+static const void *dropped(const struct run *r, const struct prep *p, const float *x, size_t n, size_t at, bool diff)
+{
+    struct dropping d = {r, p, x, (uint64_t)at * p->pair->in, diff, NULL};
+    par_slabs(n * p->pair->in, PIECE, drop_piece, &d);
+    return r->t == DT_F32 ? (const void *)r->xd : r->xdc;
+}
+
 int adapter_inner(const struct run *r, const struct prep *p, const void *xc, const float *xf, size_t n, size_t at, void *uc,
                   struct err *e)
 {
@@ -131,10 +165,7 @@ int adapter_inner(const struct run *r, const struct prep *p, const void *xc, con
     struct combine c = {.u = u, .R = R, .K = K, .s = a->scale};
     bool drop = r->p > 0, both = K > R;
     if (drop) {
-        dropout_apply(r->xd, xf, n * in, r->p, r->o->dropout_seed, p->stream, at * in);
-        if (both)
-            scale_into(r->xd, xf, -1, n * in);
-        const void *xdc = run_compute(r, r->xd, r->xdc, n * in);
+        const void *xdc = dropped(r, p, xf, n, at, both);
         int rc = gemm(GEMM_NT, n, R, in, r->t, xdc, in, p->ae, in, false, both ? r->v : u, R, e);
         if (rc != 0)
             return rc;
@@ -191,10 +222,8 @@ static int back_dropped(const struct run *r, const struct prep *p, const void *p
     int rc = gemm(GEMM_NN, n, in, p->R, r->t, pbc, p->R, p->ae, in, false, r->xd, in, e);
     if (rc != 0)
         return rc;
-    if (p->K > p->R)
-        scale_into(dx, r->xd, -1, n * in);
-    dropout_apply(r->xd, r->xd, n * in, r->p, r->o->dropout_seed, p->stream, at * in);
-    add_into(dx, r->xd, n * in);
+    struct dropping d = {r, p, r->xd, (uint64_t)at * in, p->K > p->R, dx};
+    par_slabs(n * in, PIECE, drop_piece, &d);
     return 0;
 }
 
@@ -208,10 +237,8 @@ int adapter_back_inner(const struct run *r, const struct prep *p, const void *xc
     const void *pbc = run_compute(r, r->v, r->vc, n * R);
     int rc = 0;
     if (a->dA) {
-        if (r->p > 0) {
-            dropout_apply(r->xd, xf, n * in, r->p, r->o->dropout_seed, p->stream, at * in);
-            xc = run_compute(r, r->xd, r->xdc, n * in);
-        }
+        if (r->p > 0)
+            xc = dropped(r, p, xf, n, at, false);
         rc = gemm(GEMM_TN, (size_t)a->r, in, n, r->t, pbc, R, xc, in, true, a->dA, in, e);
     }
     if (rc == 0 && dx && (r->p == 0 || K > R)) {
