@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+# data and synth: the same rows in three kinds of files give the same bytes; start and limit; what plan time refuses.
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
+
+printf '\357\273\277{"output": "o1", "instruction": "i1"}\r\n\r\n{"instruction":"i2","output":"o,\\"2\\""}' >rows.jsonl
+printf '[{"instruction": "i1",\n "output": "o1"},\n{"instruction": "i2", "output": "o,\\"2\\""}]' >rows.json
+printf 'instruction,output\r\ni1,o1\r\ni2,"o,""2"""\r\n' >rows.csv
+: >empty.jsonl
+printf '{"text": "a"}\n{"text": \n' >broken.jsonl
+cat >s.yaml <<'EOF'
+pkgraph: 1
+nodes:
+  a: {op: data, params: {path: rows.jsonl}}
+  b: {op: data, params: {path: rows.json}}
+  c: {op: data, params: {path: rows.csv}}
+  d: {op: data, params: {path: rows.jsonl, start: 1, limit: 5}}
+  e: {op: synth, params: {rows: 3, split: train, seed: 0}}
+EOF
+pk run s.yaml; is_status 0 run
+for n in a b c d e; do pk export s.yaml $n out/$n; is_status 0 "export $n"; done
+cmp out/a/data.jsonl out/b/data.jsonl || fail "a JSON list gives other bytes than JSONL"
+cmp out/a/data.jsonl out/c/data.jsonl || fail "CSV gives other bytes than JSONL"
+[ "$(cat out/d/data.jsonl)" = '{"instruction":"i2","output":"o,\"2\""}' ] || fail "start and limit: $(cat out/d/data.jsonl)"
+grep -q '"format": *"alpaca"' out/a/dataset.json || fail "dataset.json: $(cat out/a/dataset.json)"
+grep -q '"rows": *1' out/d/dataset.json || fail "dataset.json: $(cat out/d/dataset.json)"
+grep -q 'Kim has 99 keys and gets 71.' out/e/data.jsonl || fail "synth: $(head -1 out/e/data.jsonl)"
+[ "$(wc -l <out/e/data.jsonl)" = 3 ] || fail "rows of synth"
+
+refused() { # PARAMETERS WORDS...: check says all of the words
+    printf 'pkgraph: 1\nnodes:\n  a: {op: data, params: {%s}}\n' "$1" >bad.yaml
+    pk check bad.yaml; is_status 2 "check $1"; says "bad.yaml:3:"; shift
+    for word; do says "$word"; done
+}
+refused 'path: nothing.jsonl' "no such file"
+refused 'path: empty.jsonl' "no rows"
+refused 'path: rows.parquet' "Parquet" "to_json"
+refused 'path: rows.jsonl, start: 2' "2 rows"
+refused 'path: rows.jsonl, format: messages' "rows.jsonl:1:" "alpaca"
+refused 'path: rows.jsonl, template: chatml' "open-instruct"
+printf 'pkgraph: 1\nnodes:\n  a: {op: data, params: {path: broken.jsonl}}\n' >late.yaml
+pk check late.yaml; is_status 0 "only the first row is looked at"
+pk run late.yaml; is_status 1 "a broken row"; says "broken.jsonl:2:"
+finish
