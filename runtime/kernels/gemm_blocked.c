@@ -18,7 +18,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { PANEL = 1024, GROUP_BYTES = 48 << 20, WORTH_ROWS = 192, ROWS_SLAB = 64 };
+enum { PANEL = 1024, GROUP_BYTES = 48 << 20, WORTH_ROWS = 192, STREAM_BYTES = 4 << 20, ROWS_SLAB = 64 };
 
 bool blocked_pays(enum dtype t)
 {
@@ -194,7 +194,7 @@ void blocked_rows(const struct blocked *b, enum gemm_form f, void *out, size_t m
 /* What the parallel steps of one call share. Rows row0 .. of C are done, bands band0 .. in `bands`. */
 struct job {
     enum gemm_form form;
-    bool accumulate;
+    bool accumulate, stream;
     const struct blocked *b;
     const char *src_a, *src_b, *a; /* a: arranged, `rows` rows */
     char *at, *bands;
@@ -218,6 +218,29 @@ static void rows_slab(void *u, size_t first, size_t count)
     blocked_rows(j->b, j->form, j->at, j->rows, src, j->lda, first, count);
 }
 
+/* A tile to C. A large C is written past the caches: it will not be read from them, and need not be read to be written. */
+static void store_tile(float *c, size_t ldc, const float *t, size_t rows, size_t w, bool stream)
+{
+#ifdef __SSE2__
+    if (stream) {
+        for (size_t r = 0; r < rows; r++, c += ldc, t += w) {
+            size_t i = 0;
+            for (; i < w && ((uintptr_t)(c + i) & 15); i++)
+                c[i] = t[i];
+            for (; i + 4 <= w; i += 4)
+                _mm_stream_ps(c + i, _mm_loadu_ps(t + i));
+            for (; i < w; i++)
+                c[i] = t[i];
+        }
+        _mm_sfence();
+        return;
+    }
+#endif
+    (void)stream;
+    for (size_t r = 0; r < rows; r++)
+        memcpy(c + r * ldc, t + r * w, w * sizeof *t);
+}
+
 static void tile_item(void *u, size_t i)
 {
     struct job *j = u;
@@ -227,11 +250,10 @@ static void tile_item(void *u, size_t i)
     struct err e = {0};
     float *t = scratch_get(SCRATCH_TILE, (size_t)TILE * BAND * sizeof *t, &e);
     int rc = t ? blocked_multiply(j->b, j->band0 + band, j->bands + band * j->b->band_bytes, j->a, j->rows, r0, rows, t, &e) : e.code;
-    for (size_t r = 0; r < rows && !rc; r++)
-        if (j->accumulate)
-            convert_add_row(c + r * j->ldc, t + r * w, w);
-        else
-            memcpy(c + r * j->ldc, t + r * w, w * sizeof *t);
+    if (!rc && !j->accumulate)
+        store_tile(c, j->ldc, t, rows, w, j->stream);
+    for (size_t r = 0; r < rows && !rc && j->accumulate; r++)
+        convert_add_row(c + r * j->ldc, t + r * w, w);
     if (rc)
         first_err_put(&j->err, &e);
 }
@@ -280,6 +302,7 @@ static int run(struct job *j, size_t m, struct err *e)
     if (!p)
         return e->code;
     j->a = j->at = p;
+    j->stream = m * j->b->n * sizeof *j->c > STREAM_BYTES;
     if (!packed)
         j->bands = p + a_bytes;
     for (size_t r = 0; r < m; r += rows) {

@@ -70,6 +70,14 @@ static void all_shapes(void **state)
                     check((enum gemm_form)f, shapes[i][0], shapes[i][1], shapes[i][2], (enum dtype)t, v & 1 ? 5 : 0, v & 2);
 }
 
+/* Large enough for what is only done to large products; odd strides, so that rows start anywhere. */
+static void large(void **state)
+{
+    (void)state;
+    check(GEMM_TN, 1030, 1100, 65, DT_BF16, 5, false);
+    check(GEMM_NN, 1100, 1030, 64, DT_BF16, 3, true);
+}
+
 static void zero_sizes(void **state)
 {
     (void)state;
@@ -165,7 +173,7 @@ int main(int argc, char **argv)
     if (argc > 1)
         setenv("ONEDNN_MAX_CPU_ISA", argv[1], 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(version), cmocka_unit_test(zero_sizes),      cmocka_unit_test(all_shapes),
+        cmocka_unit_test(version), cmocka_unit_test(zero_sizes),      cmocka_unit_test(all_shapes), cmocka_unit_test(large),
         cmocka_unit_test(packed),  cmocka_unit_test(cache_is_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
