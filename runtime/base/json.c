@@ -25,6 +25,8 @@ struct js *js_parse(struct str text, const char *what, struct err *e)
     json_error_t je;
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     json_t *t = json_loadb(text.p ? text.p : "", text.n, flags, &je);
+    if (!t && json_error_code(&je) == json_error_numeric_overflow) /* model_max_length of 1e30, written out */
+        t = json_loadb(text.p, text.n, flags | JSON_DECODE_INT_AS_REAL, &je);
     if (!t)
         err_set(e, ERR_INPUT, "%s:%d:%d: not valid JSON: %s", what, je.line, je.column, je.text);
     return wrap(t);
@@ -272,17 +274,34 @@ void js_write_str(struct buf *out, struct str s)
     buf_putc(out, '"');
 }
 
-void js_write_num(struct buf *out, double v)
+/* Digits of v, shortest that read back: a decimal of at most 15 digits survives the way through a double, so 15 digits
+ * without their trailing zeros are the shortest whenever they read back at all. */
+static int shortest_digits(double v, int *exponent)
 {
     char z[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(z, sizeof z, "%.*g", digits, v);
-        if (strtod(z, NULL) == v)
-            break;
+    int digits = 15;
+    do
+        snprintf(z, sizeof z, "%.*e", digits - 1, v);
+    while (strtod(z, NULL) != v && ++digits <= 17);
+    const char *e = strchr(z, 'e');
+    *exponent = atoi(e + 1);
+    while (digits > 1 && e[-1] == '0' && digits--)
+        e--;
+    return digits > 17 ? 17 : digits;
+}
+
+void js_write_num(struct buf *out, double v)
+{
+    int exponent = 0;
+    if (!isfinite(v)) {
+        buf_printf(out, "%g", v);
+        return;
     }
-    if (!strpbrk(z, ".eEn"))
-        strcat(z, ".0");
-    buf_puts(out, z);
+    int digits = shortest_digits(v, &exponent);
+    if (exponent < -5 || exponent > 15)
+        buf_printf(out, "%.*e", digits - 1, v);
+    else
+        buf_printf(out, "%.*f", digits - 1 > exponent ? digits - 1 - exponent : 1, v);
 }
 
 static bool nested(const json_t *t)

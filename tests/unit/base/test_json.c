@@ -29,6 +29,7 @@ static void writes_canonical(void **state)
     (void)state;
     check("{\"b\": [1, 2.50, true, null], \"a\": \"x\\n\\u0001\\u00e9\"}", "{\"a\":\"x\\n\\u0001\xc3\xa9\",\"b\":[1,2.5,true,null]}");
     check("[]", "[]");
+    check("{\"model_max_length\": 1000000000000000019884624838656}", "{\"model_max_length\":1e+30}");
     check("[1.0, 1e300, 0.1, -0.0]", "[1.0,1e+300,0.1,-0.0]");
 }
 
