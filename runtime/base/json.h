@@ -64,7 +64,7 @@ int js_del(struct js *obj, const char *key);
 void js_write(struct buf *out, const struct js *j);
 void js_write_pretty(struct buf *out, const struct js *j);
 void js_write_str(struct buf *out, struct str s);  /* one quoted, escaped string */
-void js_write_num(struct buf *out, double v);      /* shortest round trip; 1.0 is written "1.0" */
+void js_write_num(struct buf *out, double v);      /* shortest round trip: "1.0", "0.0003"; "1e-06" below 1e-5 and from 1e16 on */
 int js_save(const char *path, const struct js *j, struct err *e); /* pretty plus newline, atomically */
 
 #endif
