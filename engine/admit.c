@@ -3,8 +3,7 @@
  * Admission: which ready nodes start now and on how many processors. Candidates are taken by longest remaining path.
  * Free processors are divided among them in proportion to the work each is thought to be (equally when unknown), at
  * least one each; a node for which none is left waits. So two long trainings share a machine, while a long one beside a
- * short one gets it nearly whole, and the node that is alone gets all. A share is fixed for the life of a node, because
- * operators size their scratch memory by it.
+ * short one gets it nearly whole, and the node that is alone gets all. What is idle after that is lent (lend).
  */
 #include <stdlib.h>
 
@@ -152,7 +151,33 @@ static bool start_light(struct sched *s, struct task *t)
     return true;
 }
 
-void admit(struct sched *s)
+/* Processors that no ready node wants go to those that run, the longest path first; as soon as one is wanted they are
+ * taken back (a running node notices at its next par_for). The budget counts the admitted share alone. */
+static void lend(struct sched *s)
+{
+    int free = s->o.cpus - s->cpus_used;
+    struct task *first[POOL_MAX_THREADS];
+    size_t n = 0;
+    for (size_t k = 0; k < s->n_active; k++) {
+        struct task *t = s->active[k];
+        size_t at = n++;
+        for (; at && before(s, t->i, first[at - 1]->i); at--)
+            first[at] = first[at - 1];
+        first[at] = t;
+    }
+    for (size_t k = 0; k < n; k++) {
+        struct task *t = first[k];
+        int more = t->light ? 0 : most_threads(s, t) - t->share;
+        more = more < free ? more : free;
+        more = more > 0 ? more : 0;
+        free -= more;
+        atomic_store(&t->job.team, t->share + more);
+        if (t->share + more > atomic_load(&t->job.most_team))
+            atomic_store(&t->job.most_team, t->share + more);
+    }
+}
+
+static void admit_ready(struct sched *s)
 {
     struct task *c[POOL_MAX_THREADS];
     size_t aside[LOOK], n = 0, n_aside = 0;
@@ -183,4 +208,10 @@ void admit(struct sched *s)
             ready_push(s, c[--n]->i);
     if (n)
         divide(s, c, n, free);
+}
+
+void admit(struct sched *s)
+{
+    admit_ready(s);
+    lend(s);
 }

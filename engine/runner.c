@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/budget.h"
 #include "engine/op_private.h"
@@ -199,28 +200,66 @@ static int check_sources(const struct runner_job *job, struct err *e)
     return 0;
 }
 
-static int store_files(struct op_run *r, int port, struct artifact *a, struct err *e)
+struct putting {
+    struct op_run *r;
+    const char **paths; /* one a file of a */
+    struct artifact *a;
+    struct putting_err { int rc; char *why; } *errs;
+};
+
+static void put_one(void *u, size_t i)
 {
-    a->files = calloc(r->n_files + 1, sizeof *a->files);
-    if (!a->files)
-        return err_nomem(e, r->n_files * sizeof *a->files, "an artifact");
+    struct putting *p = u;
+    struct artifact_file *f = &p->a->files[i];
+    struct err e;
+    p->errs[i].rc = store_put_file(p->r->job->store, p->paths[i], &f->digest, &f->bytes, &e);
+    if (p->errs[i].rc != 0)
+        p->errs[i].why = strdup(e.msg);
+}
+
+/* Digests and moves in all files of an artifact at once; the first failure by order of the files is told. */
+static int put_all(struct op_run *r, const char **paths, struct artifact *a, struct err *e)
+{
+    struct putting p = {r, paths, a, calloc(a->n + 1, sizeof *p.errs)};
+    int rc = 0;
+    if (!p.errs)
+        return err_nomem(e, a->n * sizeof *p.errs, "an artifact");
+    par_for(a->n, put_one, &p);
+    for (size_t i = 0; i < a->n; i++) {
+        if (rc == 0 && p.errs[i].rc != 0)
+            rc = err_set(e, p.errs[i].rc, "%s", p.errs[i].why ? p.errs[i].why : "out of memory");
+        free(p.errs[i].why);
+    }
+    free(p.errs);
+    return rc;
+}
+
+static int list_files(struct op_run *r, int port, struct artifact *a, const char **paths, struct err *e)
+{
+    const char *op = r->job->node->op->name, *out = r->job->node->op->outputs[port].name;
     for (size_t k = 0; k < r->n_files; k++) {
         if (r->files[k].port != port)
             continue;
-        struct artifact_file *f = &a->files[a->n++];
+        struct artifact_file *f = &a->files[a->n];
+        paths[a->n++] = r->files[k].path;
         f->name = strdup(r->files[k].name);
         if (!f->name)
             return err_nomem(e, 0, "an artifact");
         if (!fs_exists(r->files[k].path))
-            return err_set(e, ERR_INTERNAL, "operator %s did not write %s of its output %s", r->job->node->op->name, f->name,
-                           r->job->node->op->outputs[port].name);
-        int rc = store_put_file(r->job->store, r->files[k].path, &f->digest, &f->bytes, e);
-        if (rc != 0)
-            return rc;
+            return err_set(e, ERR_INTERNAL, "operator %s did not write %s of its output %s", op, f->name, out);
     }
-    return a->n ? 0
-                : err_set(e, ERR_INTERNAL, "operator %s wrote nothing to its output %s", r->job->node->op->name,
-                          r->job->node->op->outputs[port].name);
+    return a->n ? 0 : err_set(e, ERR_INTERNAL, "operator %s wrote nothing to its output %s", op, out);
+}
+
+static int store_files(struct op_run *r, int port, struct artifact *a, struct err *e)
+{
+    const char **paths = calloc(r->n_files + 1, sizeof *paths);
+    a->files = calloc(r->n_files + 1, sizeof *a->files);
+    int rc = a->files && paths ? list_files(r, port, a, paths, e) : err_nomem(e, r->n_files * sizeof *a->files, "an artifact");
+    if (rc == 0)
+        rc = put_all(r, paths, a, e);
+    free(paths);
+    return rc;
 }
 
 static int describe(struct op_run *r, int port, struct artifact *a, struct err *e)
@@ -274,10 +313,31 @@ static void measure(struct runner_job *job, const struct start *begin)
     if (rss > peak)
         peak = rss;
     double process = pool_process_seconds() - begin->process, thread = pool_thread_seconds() - begin->thread;
-    double team = thread * job->threads;
+    double team = thread * atomic_load(&job->most_team);
     job->wall = now_seconds() - begin->wall;
     job->cpu = !atomic_load(&job->shared) || team > process ? process : team;
     job->peak_memory = peak > job->rss_begin ? peak - job->rss_begin : 0;
+}
+
+static uint64_t artifact_bytes(const struct artifact *a)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < a->n; i++)
+        sum += a->files[i].bytes;
+    return sum;
+}
+
+static void add_bytes(struct runner_job *job, const struct record *rec)
+{
+    const struct planned *p = job->planned;
+    for (size_t i = 0; i < job->node->n_edges; i++)
+        job->bytes_read += artifact_bytes(job->inputs[i]);
+    for (size_t i = 0; i < p->n_sources; i++) {
+        struct stat st;
+        job->bytes_read += stat(p->sources[i].path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    }
+    for (size_t i = 0; i < rec->n_out; i++)
+        job->bytes_written += artifact_bytes(&rec->out[i]);
 }
 
 static int save(struct op_run *r, struct runner_job *job, const struct start *begin, struct err *e)
@@ -292,9 +352,7 @@ static int save(struct op_run *r, struct runner_job *job, const struct start *be
         rec->cpu = job->cpu;
         rec->peak_memory = job->peak_memory;
         rec->made_at = time(NULL);
-        rc = store_put_record(job->store, rec, e);
-    }
-    if (rc == 0) {
+        add_bytes(job, rec);
         job->record = rec;
         rec = NULL;
     }
@@ -305,7 +363,14 @@ static int save(struct op_run *r, struct runner_job *job, const struct start *be
 static void release(struct op_run *r)
 {
     struct err ignored;
-    if (r->tmp)
+    for (size_t i = 0; i < r->n_files; i++) { /* mostly all has moved out */
+        const char *slash = strrchr(r->files[i].path, '/');
+        char *dir = str_dup((struct str){r->files[i].path, (size_t)(slash - r->files[i].path)});
+        if (dir)
+            rmdir(dir);
+        free(dir);
+    }
+    if (r->tmp && rmdir(r->tmp) < 0)
         fs_remove_tree(r->tmp, &ignored);
     for (size_t i = 0; r->facts && i < r->job->node->n_out; i++)
         js_free(r->facts[i]);
@@ -319,8 +384,8 @@ static void release(struct op_run *r)
 int runner_run(struct runner_job *job, struct err *e)
 {
     struct op_run r = {.job = job};
-    struct err ignored;
     par_set_threads(job->threads);
+    par_follow_threads(&job->team);
     struct start begin = {now_seconds(), pool_thread_seconds(), pool_process_seconds()};
     job->rss_begin = budget_rss();
     r.facts = calloc(job->node->n_out + 1, sizeof *r.facts);
@@ -340,9 +405,8 @@ int runner_run(struct runner_job *job, struct err *e)
         rc = save(&r, job, &begin, e);
     else
         measure(job, &begin);
-    if (rc == 0)
-        store_drop_checkpoint(job->store, &job->planned->key, &ignored); /* what is left is removed by gc */
     release(&r);
+    par_follow_threads(NULL);
     par_set_threads(0);
     return rc;
 }

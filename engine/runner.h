@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * runner: one node's run, from its scratch folder to its record: calls the operator, digests what it wrote, moves it into
- * the store, then writes the record. Runs on a pool thread; the scheduler holds the lock of the key. The run-time half of
+ * runner: one node's run, from its scratch folder to its record: calls the operator, digests what it wrote and moves it into
+ * the store; the record, which makes it last, the scheduler puts. Runs on a pool thread; the scheduler holds the lock of the key. The run-time half of
  * engine/op.h (op_in_file and its like) is here.
  *
  * Measured: wall time. Processor time: of the whole process when no other node ran beside this one; else of the pool
@@ -22,7 +22,9 @@ struct runner_job {
     const struct planned *planned;       /* key, expanded key, sources */
     struct store *store;
     const struct artifact *const *inputs; /* in edge order */
-    int threads;
+    int threads;                         /* what it was admitted with */
+    _Atomic int team;                    /* what it has now: the scheduler lends more and takes it back */
+    _Atomic int most_team;               /* the most it has had */
     uint64_t memory;
     const struct progress *progress;
     _Atomic uint64_t rss_peak;           /* the scheduler raises it */
@@ -30,8 +32,8 @@ struct runner_job {
     _Atomic bool shared;                 /* another node ran at the same time; set by the scheduler */
     /* results */
     double wall, cpu;
-    uint64_t peak_memory;
-    struct record *record;               /* on success; the caller's */
+    uint64_t peak_memory, bytes_read, bytes_written;
+    struct record *record;               /* on success; the caller's, who puts it into the store */
 };
 
 int runner_run(struct runner_job *job, struct err *e);

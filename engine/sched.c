@@ -3,7 +3,7 @@
  * The life of a node in a run: it waits for its inputs; then its key is computed (or was, by the plan) and looked up, so
  * that an upstream rerun with equal bytes stops here; a key that another node of the run computes is followed, one that
  * another process computes is waited for by trying its lock at every tick; else it is ready, is admitted (admit.c), runs
- * on a pool thread (runner.c) and ends. Ending wakes consumers and followers.
+ * on a pool thread (runner.c), which wakes its consumers, is stored together with all that finished meanwhile, and ends.
  */
 #include "engine/sched.h"
 
@@ -18,8 +18,9 @@
 #include "runtime/exec/par.h"
 #include "runtime/exec/pool.h"
 
-enum { TICK_MS = 100, STATUS_INTERRUPTED = 130 };
-static const double light_seconds = 0.1;
+enum { TICK_MS = 100, COMMIT_MOST = 256, STATUS_INTERRUPTED = 130 };
+static const double light_seconds = 0.1, retry_seconds = 0.5;
+static const uint64_t memory_slack = (uint64_t)64 << 20;
 
 static struct planned *planned_of(const struct task *t)
 {
@@ -73,7 +74,7 @@ static void end(struct task *t, enum node_state state)
     t->inputs = NULL;
 }
 
-/* Hands a good end on, by a list: recursion would be as deep as the longest chain of nodes that are up to date. */
+/* Hands on what is known now, by a list: recursion would be as deep as the longest chain of nodes that are up to date. */
 static void wake_consumers(struct task *t)
 {
     struct sched *s = t->s;
@@ -82,6 +83,12 @@ static void wake_consumers(struct task *t)
         if (c->phase == TASK_WAIT && --c->deps == 0)
             s->woken[s->n_woken++] = c->i;
     }
+}
+
+/* Nodes with the same key look into the store, so they wait until it is there. */
+static void wake_followers(struct task *t)
+{
+    struct sched *s = t->s;
     for (int f = t->follower; f >= 0; f = s->tasks[f].next)
         s->woken[s->n_woken++] = (size_t)f;
     t->follower = -1;
@@ -94,10 +101,13 @@ static void end_good(struct task *t, enum node_state state, const char *text)
     ev.wall = t->job.wall;
     ev.cpu = t->job.cpu;
     ev.peak_memory = t->job.peak_memory;
-    write_history(t, state == NODE_DONE ? "ran" : "cached");
+    if (state != NODE_DONE) {
+        write_history(t, "cached");
+        wake_consumers(t);
+    }
     end(t, state);
     emit(t->s, ev);
-    wake_consumers(t);
+    wake_followers(t);
 }
 
 /* All that hang on a failed node, breadth first. */
@@ -295,7 +305,7 @@ static void on_warn(void *u, const char *text)
 static bool on_cancelled(void *u)
 {
     const struct task *t = u;
-    return atomic_load_explicit(&t->s->cancel, memory_order_relaxed);
+    return atomic_load_explicit(&t->s->cancel, memory_order_relaxed) || atomic_load_explicit(&t->timed_out, memory_order_relaxed);
 }
 
 static void deliver_news(struct task *t)
@@ -345,6 +355,104 @@ static void deactivate(struct task *t)
             s->active[k--] = s->active[--s->n_active];
 }
 
+/* ---- storing: all that finished while the last commit was under way, in one ---- */
+
+static void commit_work(void *u)
+{
+    struct sched *s = u;
+    struct err ignored;
+    s->commit_rc = store_put_records(s->plan->store, s->puts, s->n_committing, s->run, &s->commit_err);
+    for (size_t k = 0; s->commit_rc == 0 && k < s->n_committing; k++) /* what is left of a checkpoint, gc removes */
+        store_drop_checkpoint(s->plan->store, &s->puts[k].record->key, &ignored);
+}
+
+static void commit_done(void *u)
+{
+    struct sched *s = u;
+    size_t n = s->n_committing;
+    s->n_committing = 0;
+    for (size_t k = 0; k < n; k++) {
+        struct task *t = &s->tasks[s->committing[k]];
+        if (s->commit_rc == 0)
+            end_good(t, NODE_DONE, NULL);
+        else
+            task_fail(s, t, s->commit_rc, &s->commit_err);
+    }
+    pump(s);
+}
+
+/* A commit costs two waits for the disk, whatever is in it: while nodes run it waits for more, at most until a tick. */
+static bool commit_now(const struct sched *s)
+{
+    bool followed = false;
+    for (size_t k = 0; !followed && k < s->n_storing; k++)
+        followed = s->tasks[s->storing[k]].follower >= 0;
+    return s->commit_due || followed || s->n_active == 0 || s->n_storing >= COMMIT_MOST;
+}
+
+static void commit_next(struct sched *s)
+{
+    struct err e;
+    if (s->n_committing || !s->n_storing || !commit_now(s))
+        return;
+    s->commit_due = false;
+    for (size_t k = 0; k < s->n_storing; k++) {
+        struct task *t = &s->tasks[s->storing[k]];
+        s->committing[k] = t->i;
+        s->puts[k] = (struct store_put){t->job.record, node_of(t)->id, t->job.bytes_read, t->job.bytes_written};
+    }
+    s->n_committing = s->n_storing;
+    s->n_storing = 0;
+    if (pool_submit(s->pool, commit_work, commit_done, s, &e) == 0)
+        return;
+    size_t n = s->n_committing;
+    s->n_committing = 0;
+    for (size_t k = 0; k < n; k++)
+        task_fail(s, &s->tasks[s->committing[k]], e.code, &e);
+}
+
+/* ---- after running ---- */
+
+/* A node that took much more memory than it declared spoils the budget of all: said while it is known whose it was. */
+static void check_memory(struct task *t)
+{
+    uint64_t said = planned_of(t)->cost.peak_memory, took = t->job.peak_memory;
+    if (!said || atomic_load(&t->job.shared) || took < memory_slack || took - memory_slack < said + said / 4)
+        return;
+    struct buf b = {0};
+    buf_puts(&b, "took ");
+    budget_text(&b, took);
+    buf_puts(&b, " of memory, but had declared ");
+    budget_text(&b, said);
+    buf_puts(&b, "; beside other nodes this can exceed the budget: lower --jobs or --mem if memory runs out");
+    if (!b.failed)
+        emit_text(t, EVENT_WARNING, b.p);
+    buf_release(&b);
+}
+
+/* True: the failed node will be tried again after a pause. */
+static bool try_again(struct task *t)
+{
+    struct sched *s = t->s;
+    int most = s->o.retries ? s->o.retries : SCHED_RETRIES;
+    bool passing = t->rc == ERR_IO || t->rc == ERR_NOMEM || t->rc == ERR_CANCELLED;
+    if (!(node_of(t)->op->flags & OP_RETRYABLE) || !passing || t->attempt >= most || atomic_load(&s->cancel))
+        return false;
+    char text[2200];
+    double pause = retry_seconds * (double)(1 << t->attempt);
+    t->attempt++;
+    snprintf(text, sizeof text, "%s; will be tried again in %g s (%d of %d)", t->err.msg, pause, t->attempt, most);
+    emit_text(t, EVENT_WARNING, text);
+    store_unlock(t->lock);
+    t->lock = NULL;
+    t->not_before = pool_now(s->pool) + pause;
+    t->phase = TASK_REST;
+    planned_of(t)->state = NODE_PENDING;
+    t->next = s->resting;
+    s->resting = (int)t->i;
+    return true;
+}
+
 static void work_done(void *u)
 {
     struct task *t = u;
@@ -352,12 +460,17 @@ static void work_done(void *u)
     deactivate(t);
     deliver_news(t);
     let_go(t);
+    if (t->rc == ERR_CANCELLED && atomic_load(&t->timed_out) && !atomic_load(&s->cancel))
+        err_set(&t->err, ERR_CANCELLED, "stopped: it ran longer than the limit of %g s", s->o.timeout);
     if (t->rc == 0) {
+        check_memory(t);
         planned_of(t)->record = t->job.record;
-        end_good(t, NODE_DONE, NULL);
+        t->phase = TASK_STORING;
+        s->storing[s->n_storing++] = t->i;
+        wake_consumers(t);
     } else if (t->rc == ERR_CANCELLED && atomic_load(&s->cancel))
         end_cancelled(t, "cancelled");
-    else
+    else if (!try_again(t))
         task_fail(s, t, t->rc, &t->err);
     pump(s);
 }
@@ -399,11 +512,19 @@ void task_start(struct sched *s, struct task *t)
     t->phase = TASK_RUNNING;
     planned_of(t)->state = NODE_RUNNING;
     t->progress = (struct progress){.u = t, .update = on_update, .warn = on_warn, .cancelled = on_cancelled};
+    atomic_store(&t->timed_out, false);
+    t->began = pool_now(s->pool);
+    memset(&t->err, 0, sizeof t->err);
+    atomic_store(&t->job.rss_peak, 0);
+    atomic_store(&t->job.shared, false);
+    t->job.bytes_read = t->job.bytes_written = 0;
     t->job.node = node_of(t);
     t->job.planned = planned_of(t);
     t->job.store = s->plan->store;
     t->job.inputs = t->inputs;
     t->job.threads = t->share;
+    atomic_store(&t->job.team, t->share);
+    atomic_store(&t->job.most_team, t->share);
     t->job.memory = t->mem;
     t->job.progress = &t->progress;
     s->active[s->n_active++] = t;
@@ -426,13 +547,13 @@ static void drop_waiting(struct sched *s)
     const char *why = s->interrupted ? "interrupted" : "another node failed";
     for (size_t i = 0; i < s->n; i++) {
         struct task *t = &s->tasks[i];
-        if (t->phase == TASK_END || t->phase == TASK_RUNNING)
+        if (t->phase == TASK_END || t->phase == TASK_RUNNING || t->phase == TASK_STORING)
             continue;
         end(t, NODE_SKIPPED);
         emit_text(t, EVENT_SKIPPED, why);
     }
     s->n_heap = s->n_woken = 0;
-    s->locked = -1;
+    s->locked = s->resting = -1;
 }
 
 /* Carries everything forward that can go forward without waiting. */
@@ -445,7 +566,8 @@ static void pump(struct sched *s)
             inputs_ready(&s->tasks[s->woken[--s->n_woken]]);
         admit(s);
     } while (s->ended != before);
-    if (atomic_load(&s->cancel) && s->ended + s->running < s->n)
+    commit_next(s);
+    if (atomic_load(&s->cancel) && s->ended + s->running + s->n_storing + s->n_committing < s->n)
         drop_waiting(s);
     if (s->ended == s->n)
         pool_stop(s->pool);
@@ -462,6 +584,23 @@ static void retry_locked(struct sched *s)
     }
 }
 
+static void retry_rested(struct sched *s)
+{
+    int k = s->resting;
+    double now = pool_now(s->pool);
+    s->resting = -1;
+    while (k >= 0) {
+        struct task *t = &s->tasks[k];
+        k = t->next;
+        if (now >= t->not_before)
+            ready_push(s, t->i);
+        else {
+            t->next = s->resting;
+            s->resting = (int)t->i;
+        }
+    }
+}
+
 static void on_tick(void *u)
 {
     struct sched *s = u;
@@ -470,11 +609,15 @@ static void on_tick(void *u)
         struct task *t = s->active[k];
         if (rss > atomic_load(&t->job.rss_peak))
             atomic_store(&t->job.rss_peak, rss);
+        if (s->o.timeout > 0 && pool_now(s->pool) - t->began > s->o.timeout)
+            atomic_store(&t->timed_out, true);
         deliver_news(t);
     }
     struct sched_event ev = {.kind = EVENT_TICK};
     emit(s, ev);
+    s->commit_due = true;
     retry_locked(s);
+    retry_rested(s);
     pump(s);
 }
 
@@ -539,8 +682,8 @@ static void set_limits(struct sched *s)
         o->cpus = par_cpus();
     if (o->jobs <= 0)
         o->jobs = o->cpus + 4;
-    if (o->jobs > POOL_MAX_THREADS)
-        o->jobs = POOL_MAX_THREADS;
+    if (o->jobs > POOL_MAX_THREADS - 1) /* one thread stores */
+        o->jobs = POOL_MAX_THREADS - 1;
     if (!o->mem)
         o->mem = budget_free();
     if (!o->mem)
@@ -550,17 +693,20 @@ static void set_limits(struct sched *s)
 static int setup(struct sched *s, struct err *e)
 {
     s->n = s->plan->graph->n;
-    s->locked = -1;
+    s->locked = s->resting = -1;
+    s->storing = calloc(s->n + 1, sizeof *s->storing);
+    s->committing = calloc(s->n + 1, sizeof *s->committing);
+    s->puts = calloc(s->n + 1, sizeof *s->puts);
     s->tasks = calloc(s->n + 1, sizeof *s->tasks);
     s->heap = calloc(s->n + 1, sizeof *s->heap);
     s->woken = calloc(2 * s->n + 1, sizeof *s->woken);
     s->skip = calloc(s->n + 1, sizeof *s->skip);
-    if (!s->tasks || !s->heap || !s->woken || !s->skip || index_consumers(s) < 0 || keymap_init(&s->keys, s->n) != 0)
+    if (!s->tasks || !s->heap || !s->woken || !s->skip || !s->storing || !s->committing || !s->puts || index_consumers(s) < 0 || keymap_init(&s->keys, s->n) != 0)
         return err_nomem(e, s->n * sizeof *s->tasks, "the schedule");
     init_tasks(s);
     set_limits(s);
     struct pool_calls calls = {.u = s, .tick = on_tick, .interrupted = on_interrupt, .tick_ms = TICK_MS};
-    return pool_new(s->o.jobs, &calls, &s->pool, e);
+    return pool_new(s->o.jobs + 1, &calls, &s->pool, e);
 }
 
 /* Blocked nodes fail first, so that a run that cannot come to its end does not begin. */
@@ -599,6 +745,9 @@ static void teardown(struct sched *s)
     free(s->heap);
     free(s->woken);
     free(s->skip);
+    free(s->storing);
+    free(s->committing);
+    free(s->puts);
     free(s->tasks);
     pthread_mutex_destroy(&s->mutex);
 }

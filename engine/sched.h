@@ -19,11 +19,15 @@ struct sched_event {
     uint64_t peak_memory;
 };
 
+enum { SCHED_RETRIES = 3 };
+
 struct sched_options {
     int jobs;                /* nodes at once; 0: as the budget allows */
     int cpus;                /* 0: par_cpus() */
     uint64_t mem;            /* bytes; 0: what the machine and cgroup have free */
     bool keep_going;
+    double timeout;          /* seconds that one node may run; 0: no limit */
+    int retries;             /* of operators that say they can be retried; 0: SCHED_RETRIES, negative: none */
     void (*event)(void *u, const struct sched_event *ev); /* on the loop thread; may be NULL. EVENT_TICK ten times a second */
     void *u;
     const char *command;     /* for the history; NULL: "run" */

@@ -18,8 +18,10 @@ enum task_phase {
     TASK_WAIT,   /* for its inputs */
     TASK_FOLLOW, /* another node of this run computes its key */
     TASK_READY,  /* in the heap */
+    TASK_REST,   /* failed, will be tried again */
     TASK_LOCKED, /* another process computes its key */
     TASK_RUNNING,
+    TASK_STORING, /* has run; its record is not yet on the disk, but consumers may start */
     TASK_END,
 };
 
@@ -46,6 +48,10 @@ struct task {
     struct progress progress;
     struct runner_job job;
     int rc;
+    int attempt;          /* retries so far */
+    double not_before;    /* of the next attempt, in seconds since the run began */
+    double began;         /* this attempt */
+    _Atomic bool timed_out;
     struct err err;
     struct {
         bool fresh;
@@ -71,6 +77,13 @@ struct sched {
     size_t running;       /* admitted; those whose operator runs are in `active` */
     struct task *active[POOL_MAX_THREADS];
     size_t n_active;
+    size_t *storing, n_storing;       /* tasks whose record waits to be put */
+    size_t *committing, n_committing; /* those of the commit in flight */
+    struct store_put *puts;           /* of the same */
+    bool commit_due;                  /* a tick has passed */
+    int commit_rc;
+    struct err commit_err;
+    int resting;          /* list of tasks that wait for their next attempt, -1: none */
     size_t lights;        /* running light tasks */
     int cpus_used;
     uint64_t mem_used;
@@ -86,7 +99,7 @@ struct sched {
 /* admit.c */
 void ready_push(struct sched *s, size_t i);
 size_t ready_pop(struct sched *s);
-void admit(struct sched *s); /* starts what fits */
+void admit(struct sched *s); /* starts what fits, and lends idle processors to what runs */
 
 /* sched.c */
 void task_start(struct sched *s, struct task *t);

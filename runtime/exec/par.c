@@ -7,6 +7,7 @@
 #include <string.h>
 
 static _Thread_local int team;
+static _Thread_local const _Atomic int *followed;
 
 /* cgroup v2 quota, as "MAX PERIOD"; 0 when there is none. */
 static int quota_cpus(void)
@@ -39,7 +40,13 @@ int par_cpus(void)
 
 int par_threads(void)
 {
-    return team > 0 ? team : par_cpus();
+    int n = followed ? atomic_load_explicit(followed, memory_order_relaxed) : team;
+    return n > 0 ? n : par_cpus();
+}
+
+void par_follow_threads(const _Atomic int *share)
+{
+    followed = share;
 }
 
 void par_set_threads(int n)

@@ -8,11 +8,16 @@
 #ifndef PKG_EXEC_PAR_H
 #define PKG_EXEC_PAR_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 int par_cpus(void);          /* processors this process may use (affinity and cgroup quota), at least 1 */
 int par_threads(void);       /* team size of the calling thread; par_cpus() unless set */
 void par_set_threads(int n); /* for the calling thread; n <= 0 restores the default */
+/* From now on the calling thread's team size is *share, read anew by each par_for, so that a scheduler can lend idle
+ * processors to work under way and take them back; NULL ends it. Results do not depend on it, par_worker() does: scratch
+ * buffers are sized by par_cpus(), or inside the par_for's caller by the par_threads() of that moment. */
+void par_follow_threads(const _Atomic int *share);
 
 /* fn(u, i) for every i in [0, n), each once, in any order and on any thread of the team. Returns when all are done. */
 void par_for(size_t n, void (*fn)(void *u, size_t i), void *u);

@@ -23,15 +23,21 @@ void blob_name(const struct digest *d, char out[66])
     memcpy(out + 3, hex + 2, DIGEST_HEX - 2);
 }
 
+int put_blob_row(struct db *db, const struct digest *d, int64_t size, int64_t mtime, struct err *e)
+{
+    db_start(db, Q_BLOB_PUT);
+    db_digest(db, Q_BLOB_PUT, 1, d);
+    db_int(db, Q_BLOB_PUT, 2, size);
+    db_int(db, Q_BLOB_PUT, 3, mtime);
+    int rc = db_step(db, Q_BLOB_PUT, e);
+    db_end(db, Q_BLOB_PUT);
+    return rc;
+}
+
 static int remember(struct store *s, const struct digest *d, const struct stat *st, struct err *e)
 {
     pthread_mutex_lock(&s->mutex);
-    db_start(s->db, Q_BLOB_PUT);
-    db_digest(s->db, Q_BLOB_PUT, 1, d);
-    db_int(s->db, Q_BLOB_PUT, 2, st->st_size);
-    db_int(s->db, Q_BLOB_PUT, 3, stat_mtime(st));
-    int rc = db_step(s->db, Q_BLOB_PUT, e);
-    db_end(s->db, Q_BLOB_PUT);
+    int rc = put_blob_row(s->db, d, st->st_size, stat_mtime(st), e);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }
@@ -97,7 +103,11 @@ int blob_check(struct store *s, const struct digest *d, uint64_t bytes, bool ful
     if (digest_cmp(&is, d) != 0)
         return 0;
     struct err ignored; /* not being able to remember costs time only */
-    remember(s, d, &st, &ignored);
+    int fd = openat(s->blobs_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fsync(fd) == 0) /* a row must not outlive the bytes that were read just now */
+        remember(s, d, &st, &ignored);
+    if (fd >= 0)
+        close(fd);
     return 1;
 }
 
@@ -118,7 +128,8 @@ int store_blob_path(struct store *s, const struct digest *d, char **path, struct
     return rc;
 }
 
-/* Renames the finished file to its name among the blobs; the folder "ab" is made when needed. */
+/* Renames the finished file to its name among the blobs; the folder "ab" is made when needed. Not yet on the disk: until
+ * its row is written (commit.c) a blob is believed only after it was digested. */
 static int move_in(struct store *s, const char *from, const struct digest *d, struct err *e)
 {
     char name[66], shelf[3];
@@ -129,26 +140,19 @@ static int move_in(struct store *s, const char *from, const struct digest *d, st
     if (rc < 0 && errno == ENOENT) {
         if (mkdirat(s->blobs_fd, shelf, 0777) < 0 && errno != EEXIST)
             return err_errno(e, "%s/blobs/%s: cannot create", s->dir, shelf);
-        if (fsync(s->blobs_fd) < 0)
-            return err_errno(e, "%s/blobs: fsync", s->dir);
+        atomic_store(&s->new_shelf, true);
         rc = renameat(AT_FDCWD, from, s->blobs_fd, name);
     }
-    if (rc < 0)
-        return err_errno(e, "%s/blobs/%s: cannot move a file in", s->dir, name);
-    int fd = openat(s->blobs_fd, shelf, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    rc = fd < 0 || fsync(fd) < 0 ? err_errno(e, "%s/blobs/%s: fsync", s->dir, shelf) : 0;
-    if (fd >= 0)
-        close(fd);
-    return rc;
+    return rc < 0 ? err_errno(e, "%s/blobs/%s: cannot move a file in", s->dir, name) : 0;
 }
 
-/* Read-only, as of now (gc takes it for new) and on the disk; what it then is goes to st. */
+/* Read-only, as of now (gc takes it for new); what it then is goes to st. */
 static int seal(const char *path, struct stat *st, struct err *e)
 {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, "%s", path);
-    int rc = fchmod(fd, 0444) < 0 || futimens(fd, NULL) < 0 || fsync(fd) < 0 || fstat(fd, st) < 0 ? err_errno(e, "%s: fsync", path) : 0;
+    int rc = fchmod(fd, 0444) < 0 || futimens(fd, NULL) < 0 || fstat(fd, st) < 0 ? err_errno(e, "%s", path) : 0;
     close(fd);
     return rc;
 }
@@ -166,20 +170,25 @@ static int own_copy(struct store *s, const char *path, char **mine, struct err *
     return rc;
 }
 
-/* The content is there already: its time is set, so that gc takes it for new until a record names it. 1: it is; 0: no
- * good blob is there. */
+/* The content is there already: its time is set, so that gc takes it for new until a record names it, unless gc does so
+ * anyway for this process. 1: it is; 0: no good blob is there. */
 static int renew(struct store *s, const struct digest *d, uint64_t bytes, struct err *e)
 {
     char name[66];
     const char *why;
-    struct stat st;
+    struct stat st, here;
+    if (pending_has(s, d))
+        return 1;
     int fd = -1, rc = blob_check(s, d, bytes, false, &why, e);
     if (rc != 1)
         return rc;
     blob_name(d, name);
+    if (fstatat(s->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && fstat(s->presence_fd, &here) == 0 &&
+        st.st_mtim.tv_sec >= here.st_mtim.tv_sec)
+        return 1;
     rc = gate_enter(s, false, &fd, e);
     if (rc == 0 && utimensat(s->blobs_fd, name, NULL, AT_SYMLINK_NOFOLLOW) == 0 && fstatat(s->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        rc = remember(s, d, &st, e) == 0 ? 1 : e->code;
+        rc = pending_add(s, d, &st, e) == 0 ? 1 : e->code;
     gate_leave(fd);
     return rc;
 }
@@ -209,7 +218,7 @@ int store_put_file(struct store *s, const char *path, struct digest *out, uint64
         if (rc == 0)
             rc = move_in(s, from, out, e);
         if (rc == 0)
-            rc = remember(s, out, &st, e);
+            rc = pending_add(s, out, &st, e);
     } else if (rc == 1) { /* there already */
         rc = 0;
         if (mine)

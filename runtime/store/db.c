@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DB_VERSION = 1, BUSY_MS = 60000 };
+enum { DB_VERSION = 2, BUSY_MS = 60000 };
 
 struct db {
     sqlite3 *h;
@@ -30,8 +30,10 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY AUTOINCREMENT, spec INTEGER, command TEXT, began INTEGER,"
     " ended INTEGER, status TEXT);"
     "CREATE TABLE IF NOT EXISTS run_nodes (spec INTEGER, node TEXT, run INTEGER, at INTEGER, status TEXT, key BLOB,"
-    " wall REAL, cpu REAL, peak INTEGER, PRIMARY KEY (spec, node, run)) WITHOUT ROWID;"
+    " wall REAL, cpu REAL, peak INTEGER, nread INTEGER, nwritten INTEGER, PRIMARY KEY (spec, node, run)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS pins (name TEXT, key BLOB, at INTEGER, PRIMARY KEY (name, key)) WITHOUT ROWID;";
+
+static const char to_version_2[] = "ALTER TABLE run_nodes ADD COLUMN nread INTEGER; ALTER TABLE run_nodes ADD COLUMN nwritten INTEGER;";
 
 static const char *const sql[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN",
@@ -63,10 +65,10 @@ static const char *const sql[Q_COUNT] = {
     [Q_SPEC_PUT] = "INSERT OR IGNORE INTO specs (path) VALUES (?)",
     [Q_RUN_PUT] = "INSERT INTO runs (spec, command, began, status) VALUES (?,?,?,'running')",
     [Q_RUN_END] = "UPDATE runs SET ended=?2, status=?3 WHERE id=?1",
-    [Q_RUN_NODE] = "INSERT OR REPLACE INTO run_nodes SELECT spec, ?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8 FROM runs WHERE id=?1",
-    [Q_HISTORY] = "SELECT n.run, n.at, s.path, n.node, n.status, n.key, n.wall, n.cpu, n.peak FROM specs s JOIN run_nodes n"
+    [Q_RUN_NODE] = "INSERT OR REPLACE INTO run_nodes SELECT spec, ?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM runs WHERE id=?1",
+    [Q_HISTORY] = "SELECT n.run, n.at, s.path, n.node, n.status, n.key, n.wall, n.cpu, n.peak, n.nread, n.nwritten FROM specs s JOIN run_nodes n"
                   " ON n.spec=s.id WHERE s.path=?1 AND n.node=?2 ORDER BY n.run DESC LIMIT ?3",
-    [Q_HISTORY_ALL] = "SELECT n.run, n.at, s.path, n.node, n.status, n.key, n.wall, n.cpu, n.peak FROM specs s JOIN run_nodes n"
+    [Q_HISTORY_ALL] = "SELECT n.run, n.at, s.path, n.node, n.status, n.key, n.wall, n.cpu, n.peak, n.nread, n.nwritten FROM specs s JOIN run_nodes n"
                       " ON n.spec=s.id WHERE s.path=?1 ORDER BY n.run DESC, n.node LIMIT ?3",
     [Q_RUN_LIST] = "SELECT r.id, r.began, r.ended, r.status, r.command, s.path FROM runs r JOIN specs s ON s.id=r.spec"
                    " WHERE ?1 = '' OR s.path=?1 ORDER BY r.id DESC LIMIT ?2",
@@ -135,9 +137,9 @@ static int prepare(struct db *d, struct err *e)
     if (rc == 0 && version < DB_VERSION) {
         rc = exec(d, "BEGIN IMMEDIATE", e);
         if (rc == 0)
-            rc = exec(d, schema, e);
+            rc = exec(d, version == 1 ? to_version_2 : schema, e);
         if (rc == 0)
-            rc = exec(d, "PRAGMA user_version=1; COMMIT", e);
+            rc = exec(d, "PRAGMA user_version=2; COMMIT", e);
     }
     for (int i = 0; rc == 0 && i < Q_COUNT; i++)
         if (sqlite3_prepare_v3(d->h, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) != SQLITE_OK)

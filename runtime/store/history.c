@@ -45,24 +45,32 @@ int store_run_begin(struct store *s, const char *spec, const char *command, int6
     return rc;
 }
 
+int put_run_node_row(struct db *db, int64_t run, const struct node_run *n, struct err *e)
+{
+    const enum db_query q = Q_RUN_NODE;
+    db_start(db, q);
+    db_int(db, q, 1, run);
+    db_text(db, q, 2, str_of(n->node));
+    db_int(db, q, 3, time(NULL));
+    db_text(db, q, 4, str_of(n->status));
+    if (n->key)
+        db_digest(db, q, 5, n->key);
+    db_num(db, q, 6, n->wall);
+    db_num(db, q, 7, n->cpu);
+    db_int(db, q, 8, (int64_t)n->peak_memory);
+    db_int(db, q, 9, (int64_t)n->bytes_read);
+    db_int(db, q, 10, (int64_t)n->bytes_written);
+    int rc = db_step(db, q, e);
+    db_end(db, q);
+    return rc;
+}
+
 int store_run_node(struct store *s, int64_t run, const char *node, const char *status, const struct digest *key, double wall,
                    double cpu, uint64_t peak_memory, struct err *e)
 {
-    const enum db_query q = Q_RUN_NODE;
+    struct node_run n = {.node = node, .status = status, .key = key, .wall = wall, .cpu = cpu, .peak_memory = peak_memory};
     pthread_mutex_lock(&s->mutex);
-    struct db *db = s->db;
-    db_start(db, q);
-    db_int(db, q, 1, run);
-    db_text(db, q, 2, str_of(node));
-    db_int(db, q, 3, time(NULL));
-    db_text(db, q, 4, str_of(status));
-    if (key)
-        db_digest(db, q, 5, key);
-    db_num(db, q, 6, wall);
-    db_num(db, q, 7, cpu);
-    db_int(db, q, 8, (int64_t)peak_memory);
-    int rc = db_step(db, q, e);
-    db_end(db, q);
+    int rc = put_run_node_row(s->db, run, &n, e);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }
@@ -92,6 +100,8 @@ static int read_row(struct db *db, enum db_query q, struct history_row *h)
     h->wall = db_col_num(db, q, 6);
     h->cpu = db_col_num(db, q, 7);
     h->peak_memory = (uint64_t)db_col_int(db, q, 8);
+    h->bytes_read = (uint64_t)db_col_int(db, q, 9);
+    h->bytes_written = (uint64_t)db_col_int(db, q, 10);
     return h->spec && h->node && h->status ? 0 : -1;
 }
 

@@ -154,7 +154,7 @@ int store_use_record(struct store *s, const struct digest *key, struct err *e)
     return rc;
 }
 
-static int put_expanded(struct db *db, const struct digest *key, const struct js *expanded, struct err *e)
+int put_expanded_row(struct db *db, const struct digest *key, const struct js *expanded, struct err *e)
 {
     struct buf b = {0};
     if (!expanded)
@@ -176,12 +176,12 @@ static int put_expanded(struct db *db, const struct digest *key, const struct js
 int store_put_expanded(struct store *s, const struct digest *key, const struct js *expanded, struct err *e)
 {
     pthread_mutex_lock(&s->mutex);
-    int rc = put_expanded(s->db, key, expanded, e);
+    int rc = put_expanded_row(s->db, key, expanded, e);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }
 
-static int put_row(struct db *db, const struct record *r, struct str body, struct err *e)
+int put_record_row(struct db *db, const struct record *r, struct str body, struct err *e)
 {
     int64_t now = time(NULL);
     db_start(db, Q_RECORD_PUT);
@@ -194,28 +194,6 @@ static int put_row(struct db *db, const struct record *r, struct str body, struc
     db_blob(db, Q_RECORD_PUT, 7, body);
     int rc = db_step(db, Q_RECORD_PUT, e);
     db_end(db, Q_RECORD_PUT);
-    return rc;
-}
-
-int store_put_record(struct store *s, const struct record *r, struct err *e)
-{
-    struct buf body = {0};
-    int rc = record_encode(r, &body, e);
-    if (rc == 0) {
-        pthread_mutex_lock(&s->mutex);
-        bool alone = !db_in_transaction(s->db);
-        rc = alone ? db_begin(s->db, true, true, e) : 0;
-        if (rc == 0)
-            rc = put_row(s->db, r, buf_view(&body), e);
-        if (rc == 0)
-            rc = put_expanded(s->db, &r->key, r->expanded, e);
-        if (rc == 0 && alone)
-            rc = db_commit(s->db, e);
-        else if (rc != 0 && alone)
-            db_rollback(s->db);
-        pthread_mutex_unlock(&s->mutex);
-    }
-    buf_release(&body);
     return rc;
 }
 

@@ -151,6 +151,8 @@ int store_open(const char *dir, struct store **out, struct err *e)
         return err_nomem(e, sizeof *s, "the store");
     s->blobs_fd = s->session_fd = s->presence_fd = -1;
     pthread_mutex_init(&s->mutex, NULL);
+    pthread_mutex_init(&s->commit_mutex, NULL);
+    pthread_mutex_init(&s->pending_mutex, NULL);
     int rc = fs_mkdirs(dir, e);
     if (rc != 0)
         err_prefix(e, "the store cannot be made (choose another with --store DIR or $PKGRAPH_STORE)");
@@ -179,10 +181,14 @@ void store_close(struct store *s)
         return;
     scratch_close(s);
     presence_leave(s);
+    db_close(s->writer);
     db_close(s->db);
     if (s->blobs_fd >= 0)
         close(s->blobs_fd);
     pthread_mutex_destroy(&s->mutex);
+    pthread_mutex_destroy(&s->commit_mutex);
+    pthread_mutex_destroy(&s->pending_mutex);
+    free(s->pending);
     free(s->warning);
     free(s->dir);
     free(s);

@@ -41,7 +41,7 @@ int store_file_digest(struct store *s, const char *path, bool cached_only, struc
 
 /* ---- blobs ---- */
 
-int store_put_file(struct store *s, const char *path, struct digest *out, uint64_t *bytes, struct err *e); /* moves it in: digest, fsync, rename */
+int store_put_file(struct store *s, const char *path, struct digest *out, uint64_t *bytes, struct err *e); /* moves it in; on the disk when a record put later is */
 bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes);          /* cheap check: there, right size */
 int store_blob_path(struct store *s, const struct digest *d, char **path, struct err *e); /* malloc'ed */
 /* A readable path with this content: blob, else a user's file whose stat still matches. ERR_NOTFOUND. malloc'ed. */
@@ -83,7 +83,15 @@ int store_get_record(struct store *s, const struct digest *key, struct record **
 /* Marks a record as used now: whoever has found it and will read its blobs says so, and gc then leaves it alone as long as
  * this process has the store open. ERR_NOTFOUND when gc was faster: a miss. */
 int store_use_record(struct store *s, const struct digest *key, struct err *e);
-int store_put_record(struct store *s, const struct record *r, struct err *e); /* durable when it returns */
+/* Durable when it returns, and with it every file put before. Inside store_begin: when store_finish has, some time after. */
+int store_put_record(struct store *s, const struct record *r, struct err *e);
+/* Many at once, for the price of one: all or none. run: their rows in the history, too (0: none). */
+struct store_put {
+    const struct record *record;
+    const char *node;                   /* for the history; may be NULL */
+    uint64_t bytes_read, bytes_written;
+};
+int store_put_records(struct store *s, const struct store_put *p, size_t n, int64_t run, struct err *e);
 void record_free(struct record *r);
 
 /* ---- one computation a key ---- */
@@ -107,7 +115,7 @@ struct history_row {
     char *spec, *node, *status; /* "ran", "cached", "failed", ... */
     struct digest key;
     double wall, cpu;
-    uint64_t peak_memory;
+    uint64_t peak_memory, bytes_read, bytes_written; /* of inputs and sources; of outputs */
 };
 int store_run_begin(struct store *s, const char *spec, const char *command, int64_t *run, struct err *e);
 int store_run_node(struct store *s, int64_t run, const char *node, const char *status, const struct digest *key, double wall,

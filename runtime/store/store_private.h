@@ -7,10 +7,16 @@
 #define PKG_STORE_STORE_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "runtime/store/db.h"
 #include "runtime/store/store.h"
+
+struct pending { /* a blob that is in its place, and maybe not yet on the disk */
+    struct digest digest;
+    int64_t size, mtime;
+};
 
 struct store {
     char *dir;        /* absolute */
@@ -22,6 +28,12 @@ struct store {
     unsigned counter; /* names of scratch folders */
     char *presence;   /* DIR/locks/p-XXXXXX, flock'ed through presence_fd */
     int presence_fd;
+    pthread_mutex_t commit_mutex; /* one commit at a time; guards writer */
+    struct db *writer;            /* the connection of commit.c; NULL until it is needed */
+    _Atomic bool new_shelf;       /* a folder was made in blobs/ since the last commit */
+    pthread_mutex_t pending_mutex;
+    struct pending *pending;
+    size_t n_pending, cap_pending;
     char *warning;    /* what opening had to set aside; NULL */
 };
 
@@ -31,6 +43,23 @@ void blob_name(const struct digest *d, char out[66]); /* "ab/cdef..." */
  * 0 missing or damaged (*why says which), negative an error. bytes UINT64_MAX: any size. */
 int blob_check(struct store *s, const struct digest *d, uint64_t bytes, bool full, const char **why, struct err *e);
 int blob_forget(struct store *s, const struct digest *d, struct err *e);
+
+int put_blob_row(struct db *db, const struct digest *d, int64_t size, int64_t mtime, struct err *e);
+
+/* commit.c */
+int pending_add(struct store *s, const struct digest *d, const struct stat *st, struct err *e);
+bool pending_has(struct store *s, const struct digest *d); /* moved in by this process, not yet committed */
+
+/* records.c, history.c: one row each, in the caller's transaction and under its mutex */
+int put_record_row(struct db *db, const struct record *r, struct str body, struct err *e);
+int put_expanded_row(struct db *db, const struct digest *key, const struct js *expanded, struct err *e);
+struct node_run {
+    const char *node, *status;
+    const struct digest *key; /* NULL: none */
+    double wall, cpu;
+    uint64_t peak_memory, bytes_read, bytes_written;
+};
+int put_run_node_row(struct db *db, int64_t run, const struct node_run *n, struct err *e);
 
 /* scratch.c */
 int scratch_sweep(struct store *s, struct err *e); /* removes what dead processes left in tmp/ and locks/ */

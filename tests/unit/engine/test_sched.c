@@ -4,6 +4,8 @@
  */
 #include "toy.h"
 
+#include "runtime/exec/par.h"
+
 #include <signal.h>
 
 /* x, y: text; j = x-y; k = the first 3 bytes of j; z = k+x. */
@@ -419,6 +421,135 @@ static void test_thousand(void **state)
     toy_free(&t);
 }
 
+/* ---- retries, limits, loans ---- */
+
+struct seen {
+    int warnings;
+    char last[512];
+};
+
+static void note_warning(void *u, const struct sched_event *ev)
+{
+    struct seen *w = u;
+    if (ev->kind != EVENT_WARNING && ev->kind != EVENT_FAILED)
+        return;
+    w->warnings += ev->kind == EVENT_WARNING;
+    snprintf(w->last, sizeof w->last, "%s", ev->text);
+}
+
+static _Atomic int flaky_left;
+
+static int flaky_run(struct op_run *r, struct err *e)
+{
+    atomic_fetch_add(&toy_runs, 1);
+    if (atomic_fetch_sub(&flaky_left, 1) > 0)
+        return err_set(e, ERR_IO, "the network is away");
+    return toy_write(r, "text", "at last", 7, e);
+}
+
+static const struct op flaky = {.name = "flaky", .version = 1, .outputs = toy_out, .flags = OP_RETRYABLE, .infer = toy_infer, .run = flaky_run};
+
+static void test_retries(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct seen w = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 1, .mem = 1 << 30, .event = note_warning, .u = &w};
+    toy_add(&t, "x", &flaky);
+    atomic_store(&flaky_left, 2);
+    assert_int_equal(toy_run_with(&t, f->s, &o, NULL, &f->out, &e), 3);
+    assert_string_equal(f->out.p, "at last");
+    assert_int_equal(w.warnings, 2);
+    toy_free(&t);
+    struct toy again = {0};
+    toy_add(&again, "x", &flaky);
+    struct plan *p = toy_plan(&again, f->s);
+    p->nodes[0].forced = true;
+    p->nodes[0].state = NODE_RUN;
+    atomic_store(&flaky_left, 2);
+    o.retries = -1; /* none: the first failure is the end */
+    record_free(p->nodes[0].record);
+    p->nodes[0].record = NULL;
+    assert_int_equal(sched_run(p, &o, NULL, &e), ERR_IO);
+    plan_free(p);
+    toy_free(&again);
+}
+
+static void test_timeout(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct seen w = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 1, .mem = 1 << 30, .timeout = 0.2, .event = note_warning, .u = &w};
+    toy_num(toy_text_node(&t, "x", "slow"), "sleep", 60);
+    double a = seconds();
+    assert_int_equal(toy_run_with(&t, f->s, &o, NULL, NULL, &e), ERR_CANCELLED);
+    assert_true(seconds() - a < 30);
+    assert_non_null(strstr(w.last, "longer than the limit"));
+    toy_free(&t);
+}
+
+static int hungry_run(struct op_run *r, struct err *e)
+{
+    enum { BYTES = 200 << 20 };
+    char *p = malloc(BYTES);
+    if (!p)
+        return err_nomem(e, BYTES, "a test");
+    for (size_t i = 0; i < BYTES; i += 4096)
+        p[i] = (char)(i >> 12);
+    toy_sleep(0.5); /* some ticks see it */
+    int rc = toy_write(r, "text", p, 1, e);
+    free(p);
+    return rc;
+}
+
+static void hungry_cost(const struct op_args *a, struct op_cost *c)
+{
+    (void)a;
+    c->peak_memory = 1 << 20;
+}
+
+static const struct op hungry = {.name = "hungry", .version = 1, .outputs = toy_out, .infer = toy_infer, .cost = hungry_cost, .run = hungry_run};
+
+static void test_memory_liar(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct seen w = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 1, .mem = 1 << 30, .event = note_warning, .u = &w};
+    toy_add(&t, "x", &hungry);
+    struct plan *p = toy_plan(&t, f->s);
+    assert_int_equal(sched_run(p, &o, NULL, &e), 0);
+    plan_free(p);
+    assert_int_equal(w.warnings, 1);
+    assert_non_null(strstr(w.last, "had declared 1.0 MiB"));
+    toy_free(&t);
+}
+
+/* Gives when it has been lent the processor of its neighbour, which ends. */
+static int lent_run(struct op_run *r, struct err *e)
+{
+    for (int i = 0; i < 3000 && par_threads() < 2; i++)
+        toy_sleep(0.01);
+    return par_threads() == 2 ? toy_write(r, "text", "two", 3, e) : err_set(e, ERR_INTERNAL, "still %d", par_threads());
+}
+
+static const struct op lent = {.name = "lent", .version = 1, .outputs = toy_out, .infer = toy_infer, .run = lent_run};
+
+static void test_lends(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    toy_num(toy_text_node(&t, "short", "short"), "sleep", 0.2);
+    toy_add(&t, "long", &lent);
+    assert_int_equal(toy_run(&t, f->s, &f->out), 1);
+    assert_string_equal(f->out.p, "two");
+    toy_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +567,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_jobs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_source_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_retries, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory_liar, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_thousand, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
