@@ -8,16 +8,16 @@
 #include "engine/op.h"
 #include "ops/lib/inputs.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/sha.h"
 #include "runtime/formats/hub.h"
+#include "runtime/model/gguf_model.h"
 
-/* The folder that `model` means; malloc'ed. */
+/* The folder, or GGUF file, that `model` means; malloc'ed. */
 static int folder(const struct op_args *a, char **dir, struct err *e)
 {
     const char *model = op_str(a, "model");
     if (strncmp(model, "hf:", 3) == 0)
         return hub_find(model + 3, dir, e);
-    if (str_ends(str_of(model), ".gguf"))
-        return err_set(e, ERR_UNSUPPORTED, "%s: GGUF files are not read by this version; give the Hugging Face folder of the same model", model);
     *dir = strdup(model);
     return *dir ? 0 : err_nomem(e, strlen(model), "path");
 }
@@ -33,7 +33,10 @@ static int load_sources(const struct op_args *a, struct op_sources *s, struct er
     size_t n = 0;
     const char *tokenizer = op_str(a, "tokenizer");
     int rc = folder(a, &dir, e);
-    if (rc == 0)
+    bool one_file = rc == 0 && gguf_is(dir);
+    if (one_file)
+        rc = op_source(s, MODEL_GGUF, dir);
+    else if (rc == 0)
         rc = model_dir_files(dir, &names, &n, e);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (strcmp(names[i], "generation_config.json") == 0 || (tokenizer && is_tokenizer(names[i])))
@@ -51,6 +54,17 @@ static int load_sources(const struct op_args *a, struct op_sources *s, struct er
     return rc;
 }
 
+/* Before anything runs: whether the tokenizer inside a GGUF file can be read. */
+static int check_tokenizer(const char *path, struct err *e)
+{
+    struct gguf *g = NULL;
+    int rc = gguf_open(path, &g, e);
+    if (rc == 0)
+        rc = gguf_tokenizer_check(g, e);
+    gguf_close(g);
+    return rc == ERR_NOTFOUND ? 0 : rc;
+}
+
 static int load_infer(struct op_infer *x, struct err *e)
 {
     char *dir = NULL;
@@ -59,6 +73,12 @@ static int load_infer(struct op_infer *x, struct err *e)
     int rc = folder(op_infer_args(x), &dir, e);
     if (rc == 0)
         rc = model_describe_dir(dir, &desc, e);
+    if (rc == 0 && !op_str(op_infer_args(x), "tokenizer") && gguf_is(dir))
+        rc = check_tokenizer(dir, e);
+    if (rc != 0) {
+        js_free(desc);
+        desc = NULL;
+    }
     free(dir);
     return rc == 0 ? op_set_output(x, "model", desc, e) : rc;
 }
@@ -82,6 +102,35 @@ static int name_by_digest(struct op_run *r, struct js *desc, struct err *e)
     return rc;
 }
 
+/* The tokenizer of a GGUF file becomes a tokenizer.json of the artifact's own. */
+static int own_tokenizer(struct op_run *r, const char *gguf, struct js *desc, struct err *e)
+{
+    struct gguf *g = NULL;
+    struct js *j = NULL;
+    const char *path;
+    struct digest d;
+    char hex[DIGEST_HEX];
+    int rc = gguf_open(gguf, &g, e);
+    if (rc == 0 && !(j = gguf_tokenizer(g, e)))
+        rc = e->code;
+    gguf_close(g);
+    if (rc == ERR_NOTFOUND)
+        return 0;
+    if (rc == 0)
+        rc = op_out_file(r, "model", "tokenizer.json", &path, e);
+    if (rc == 0)
+        rc = js_save(path, j, e);
+    js_free(j);
+    if (rc == 0)
+        rc = sha_file(path, &d, NULL, e);
+    if (rc != 0)
+        return rc;
+    digest_hex(&d, hex);
+    if (js_set((struct js *)(uintptr_t)js_get(desc, "tokenizer"), "digest", js_new_cstr(hex)) != 0)
+        rc = err_nomem(e, 64, "model.json");
+    return rc;
+}
+
 static int load_run(struct op_run *r, struct err *e)
 {
     char *dir = NULL;
@@ -92,6 +141,8 @@ static int load_run(struct op_run *r, struct err *e)
         rc = model_describe_dir(dir, &desc, e);
     if (rc == 0)
         rc = name_by_digest(r, desc, e);
+    if (rc == 0 && !op_str(op_run_args(r), "tokenizer") && gguf_is(dir))
+        rc = own_tokenizer(r, dir, desc, e);
     if (rc == 0)
         rc = op_out_file(r, "model", "model.json", &path, e);
     if (rc == 0)
@@ -114,8 +165,8 @@ static const struct port_def outputs[] = {
 
 static const struct param_def params[] = {
     {.name = "model", .type = PARAM_PATH, .flags = PARAM_REQUIRED,
-     .help = "Hugging Face folder (config.json, tokenizer.json, model.safetensors or shards with their index), or hf:org/name[@revision] "
-             "in the local hub cache"},
+     .help = "Hugging Face folder (config.json, tokenizer.json, model.safetensors or shards with their index, or pytorch_model.bin), "
+             "hf:org/name[@revision] in the local hub cache, or a .gguf file"},
     {.name = "tokenizer", .type = PARAM_PATH, .help = "another tokenizer.json than the checkpoint's"},
     {0},
 };
@@ -126,6 +177,8 @@ const struct op op_load = {
     .summary = "Take a checkpoint as it lies on disk",
     .doc = "Reads headers only; weights stay in the user's files and are mapped when a later step needs them. The files enter the key by their "
            "SHA-256, remembered by inode, size and times, so that moving a checkpoint reruns nothing and changing it reruns everything below.\n"
+           "From a GGUF file configuration and tokenizer are made from its metadata; quantised weights stay as they are and are expanded a "
+           "layer at a time. Of PyTorch's pickles only tensors are read; nothing in them is run.\n"
            "Architectures: llama (1 to 3), qwen2, mistral within its window. Rotary embedding: default, linear, llama3.",
     .outputs = outputs,
     .params = params,

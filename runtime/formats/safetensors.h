@@ -15,6 +15,8 @@
 
 enum { TENSOR_MAX_DIMS = 8 };
 
+struct packing;
+
 struct tensor {
     const char *name; /* owned by the file */
     enum dtype dtype;
@@ -23,7 +25,8 @@ struct tensor {
     size_t n;         /* elements */
     size_t bytes;
     size_t offset;    /* of the data, from the start of the file */
-    const void *data; /* in the map; NULL when only the header was read */
+    const void *data; /* in the map; NULL when only the header was read, or packed */
+    const struct packing *packed; /* NULL, or how the values are stored (quant.h); dtype and bytes: what they become when plain */
 };
 
 struct st_file;

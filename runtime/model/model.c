@@ -11,12 +11,14 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/fs.h"
+#include "runtime/model/gguf_model.h"
+#include "runtime/model/weight_file.h"
 #include "runtime/text/tokenizer.h"
 
 struct model {
     struct js *json;
     struct model_config config;
-    struct st_file **files;
+    struct weight_file **files;
     size_t n_files;
     const struct tensor **tensors; /* by name */
     size_t n;
@@ -65,8 +67,9 @@ static int check_param(const struct model_config *c, const struct js *list, cons
         return e->code;
     }
     const char *dtype = js_cstr(js_get(t, "dtype"));
-    if (!dtype || (strcmp(dtype, "F32") != 0 && strcmp(dtype, "BF16") != 0 && strcmp(dtype, "F16") != 0))
-        return err_set(e, ERR_UNSUPPORTED, "%s: tensor \"%s\" has type %s; weights in F32, BF16 and F16 are read", what, name,
+    enum dtype plain;
+    if (!dtype || tensor_type_plain(dtype, &plain) != 0)
+        return err_set(e, ERR_UNSUPPORTED, "%s: tensor \"%s\" has type %s; weights in F32, BF16, F16 and GGUF's block types up to Q8_0 and Q6_K are read", what, name,
                        dtype ? dtype : "?");
     return 0;
 }
@@ -99,7 +102,7 @@ static int open_files(struct model *m, const struct js *list, model_resolve_fn *
     struct file_id {
         const char *digest;
     } *seen = calloc(js_len(list) + 1, sizeof *seen);
-    m->files = calloc(js_len(list) + 1, sizeof(struct st_file *));
+    m->files = calloc(js_len(list) + 1, sizeof(struct weight_file *));
     m->tensors = calloc(js_len(list) + 1, sizeof(struct tensor *));
     int rc = seen && m->files && m->tensors ? 0 : err_nomem(e, js_len(list) * 24, "tensor table");
     for (size_t i = 0; rc == 0 && i < js_len(list); i++) {
@@ -115,15 +118,16 @@ static int open_files(struct model *m, const struct js *list, model_resolve_fn *
             const char *path;
             rc = resolve(u, digest, &path, e);
             if (rc == 0)
-                rc = st_open(path, &m->files[k], e);
+                rc = weight_file_open(path, &m->config, false, &m->files[k], e);
             if (rc != 0)
                 break;
             seen[k].digest = digest;
             m->n_files++;
         }
-        m->tensors[m->n] = st_find(m->files[k], name);
+        m->tensors[m->n] = weight_file_find(m->files[k], name);
         if (!m->tensors[m->n])
-            rc = err_set(e, ERR_DAMAGED, "%s: tensor \"%s\" is not in the file, although model.json says so", st_path(m->files[k]), name);
+            rc = err_set(e, ERR_DAMAGED, "%s: tensor \"%s\" is not in the file, although model.json says so", weight_file_path(m->files[k]),
+                         name);
         else
             m->n++;
     }
@@ -163,7 +167,7 @@ void model_close(struct model *m)
     if (!m)
         return;
     for (size_t i = 0; i < m->n_files; i++)
-        st_close(m->files[i]);
+        weight_file_close(m->files[i]);
     tokenizer_free(m->tokenizer);
     free(m->tokenizer_path);
     free(m->files);
@@ -254,17 +258,26 @@ static int push_name(char ***names, size_t *n, const char *name, struct err *e)
     return 0;
 }
 
+static bool is_shard(const char *name)
+{
+    return str_ends(str_of(name), ".safetensors") || str_ends(str_of(name), ".bin");
+}
+
+/* The files of a folder's weights: one, or those that an index names; safetensors before PyTorch's. */
 static int shard_names(const char *dir, char ***names, size_t *n, struct err *e)
 {
-    static const char index_name[] = "model.safetensors.index.json";
-    if (!has_file(dir, index_name)) {
-        if (has_file(dir, "model.safetensors"))
-            return push_name(names, n, "model.safetensors", e);
-        const char *other = has_file(dir, "pytorch_model.bin") || has_file(dir, "pytorch_model.bin.index.json")
-                                ? "it holds pytorch_model.bin, which is not read; save the model with safe_serialization=True"
-                                : "neither model.safetensors nor model.safetensors.index.json is there";
-        return err_set(e, ERR_INPUT, "%s: no weights: %s", dir, other);
+    static const struct {
+        const char *index, *one;
+    } forms[] = {{"model.safetensors.index.json", "model.safetensors"}, {"pytorch_model.bin.index.json", "pytorch_model.bin"}};
+    const char *index_name = NULL;
+    for (size_t i = 0; !index_name && i < sizeof forms / sizeof *forms; i++) {
+        if (has_file(dir, forms[i].index))
+            index_name = forms[i].index;
+        else if (has_file(dir, forms[i].one))
+            return push_name(names, n, forms[i].one, e);
     }
+    if (!index_name)
+        return err_set(e, ERR_INPUT, "%s: no weights: neither model.safetensors, model.safetensors.index.json nor pytorch_model.bin is there", dir);
     struct js *index = read_in(dir, index_name, e);
     if (!index)
         return e->code;
@@ -274,6 +287,8 @@ static int shard_names(const char *dir, char ***names, size_t *n, struct err *e)
         const char *file = js_cstr(js_iter_value(it));
         if (!file || strchr(file, '/') || strcmp(file, "..") == 0)
             rc = err_set(e, ERR_INPUT, "%s/%s: \"%s\" names no file of this folder", dir, index_name, js_iter_key(it));
+        else if (!is_shard(file))
+            rc = err_set(e, ERR_UNSUPPORTED, "%s/%s: \"%s\" is neither a .safetensors nor a .bin file", dir, index_name, file);
         else
             rc = push_name(names, n, file, e);
     }
@@ -291,7 +306,7 @@ int model_dir_files(const char *dir, char ***names, size_t *n, struct err *e)
     *names = NULL;
     *n = 0;
     if (!fs_is_dir(dir))
-        return err_set(e, ERR_INPUT, "%s: no such directory; a model is a Hugging Face folder with config.json and model.safetensors", dir);
+        return err_set(e, ERR_INPUT, "%s: no such directory; a model is a Hugging Face folder with config.json and model.safetensors, or a .gguf file", dir);
     if (!has_file(dir, "config.json"))
         return err_set(e, ERR_INPUT, "%s: no config.json; a model is a Hugging Face folder with config.json and model.safetensors", dir);
     static const char *const optional[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"};
@@ -360,7 +375,7 @@ static struct js *entry_json(const struct entry *x)
     for (int d = 0; d < x->t->ndim; d++)
         js_push(shape, js_new_int((int64_t)x->t->shape[d]));
     js_set(j, "name", js_new_cstr(x->t->name));
-    js_set(j, "dtype", js_new_cstr(dtype_name(x->t->dtype)));
+    js_set(j, "dtype", js_new_cstr(tensor_type_name(x->t)));
     js_set(j, "shape", shape);
     js_set(j, "file", js_new_cstr(x->file));
     js_set(j, "offset", js_new_int((int64_t)x->t->offset));
@@ -369,11 +384,11 @@ static struct js *entry_json(const struct entry *x)
 
 /* Every tensor of these architectures in the shards, by name; what belongs to no parameter (inv_freq buffers, the
  * lm_head of a tied model) is left out. */
-static struct js *list_tensors(struct st_file **files, char **names, size_t n_files, const struct model_config *c, struct err *e)
+static struct js *list_tensors(struct weight_file **files, char **names, size_t n_files, const struct model_config *c, struct err *e)
 {
     size_t n = 0, total = 0;
     for (size_t i = 0; i < n_files; i++)
-        total += st_count(files[i]);
+        total += weight_file_count(files[i]);
     struct entry *all = calloc(total + 1, sizeof *all);
     struct js *list = js_array();
     if (!all || !list) {
@@ -383,8 +398,8 @@ static struct js *list_tensors(struct st_file **files, char **names, size_t n_fi
         return NULL;
     }
     for (size_t i = 0; i < n_files; i++)
-        for (size_t k = 0; k < st_count(files[i]); k++) {
-            const struct tensor *t = st_at(files[i], k);
+        for (size_t k = 0; k < weight_file_count(files[i]); k++) {
+            const struct tensor *t = weight_file_at(files[i], k);
             int layer;
             enum module m;
             bool bias;
@@ -435,13 +450,13 @@ int model_describe_file(const char *safetensors, const char *file, const struct 
                         struct js **out, struct err *e)
 {
     struct model_config c;
-    struct st_file *st = NULL;
+    struct weight_file *st = NULL;
     struct js *tensors = NULL;
     char *name = strdup(file);
     *out = NULL;
     int rc = name ? model_config_parse(config, "config.json", &c, e) : err_nomem(e, strlen(file), "name");
     if (rc == 0)
-        rc = st_open_header(safetensors, &st, e);
+        rc = weight_file_open(safetensors, &c, true, &st, e);
     if (rc == 0 && !(tensors = list_tensors(&st, &name, 1, &c, e)))
         rc = e->code;
     if (rc == 0)
@@ -449,20 +464,15 @@ int model_describe_file(const char *safetensors, const char *file, const struct 
     if (rc == 0 && !(*out = assemble(config, tokenizer, tensors, e)))
         rc = e->code;
     js_free(tensors);
-    st_close(st);
+    weight_file_close(st);
     free(name);
     return rc;
-}
-
-static bool is_shard(const char *name)
-{
-    return str_ends(str_of(name), ".safetensors");
 }
 
 static int describe(const char *dir, char **names, size_t n, const struct js *config, struct js **out, struct err *e)
 {
     struct model_config c;
-    struct st_file **files = calloc(n + 1, sizeof(struct st_file *));
+    struct weight_file **files = calloc(n + 1, sizeof(struct weight_file *));
     char **shards = calloc(n + 1, sizeof *shards);
     struct js *tensors = NULL, *facts = NULL;
     size_t k = 0;
@@ -473,7 +483,7 @@ static int describe(const char *dir, char **names, size_t n, const struct js *co
         if (!is_shard(names[i]))
             continue;
         char *path = fs_join(dir, names[i]);
-        rc = path ? st_open_header(path, &files[k], e) : err_nomem(e, strlen(dir), "path");
+        rc = path ? weight_file_open(path, &c, true, &files[k], e) : err_nomem(e, strlen(dir), "path");
         free(path);
         if (rc == 0)
             shards[k++] = names[i];
@@ -487,7 +497,7 @@ static int describe(const char *dir, char **names, size_t n, const struct js *co
     if (rc == 0 && !(*out = assemble(config, facts, tensors, e)))
         rc = e->code;
     for (size_t i = 0; i < k; i++)
-        st_close(files[i]);
+        weight_file_close(files[i]);
     js_free(tensors);
     js_free(facts);
     free(files);
@@ -495,9 +505,29 @@ static int describe(const char *dir, char **names, size_t n, const struct js *co
     return rc;
 }
 
+/* One GGUF file: configuration and tokenizer facts from its metadata. */
+static int describe_gguf(const char *path, struct js **out, struct err *e)
+{
+    struct gguf *g = NULL;
+    struct js *config = NULL, *facts = NULL;
+    int rc = gguf_open(path, &g, e);
+    if (rc == 0 && !(config = gguf_config(g, e)))
+        rc = e->code;
+    if (rc == 0 && !(facts = gguf_tokenizer_facts(g, e)))
+        rc = e->code;
+    if (rc == 0)
+        rc = model_describe_file(path, MODEL_GGUF, config, facts, out, e);
+    js_free(config);
+    js_free(facts);
+    gguf_close(g);
+    return rc;
+}
+
 int model_describe_dir(const char *dir, struct js **out, struct err *e)
 {
     *out = NULL;
+    if (gguf_is(dir))
+        return describe_gguf(dir, out, e);
     char **names = NULL;
     size_t n = 0;
     struct js *config = NULL;

@@ -5,7 +5,9 @@
  *
  * model.json: {"architecture", "config": <config.json as it stands>, "tokenizer": {"digest", "bos_token", "eos_token",
  * "eos_token_id", "bos_token_id", "pad_token", "chat_template"}, "tensors": [{"name", "dtype", "shape", "file", "offset"}]},
- * sorted by name; file = digest of the safetensors file, tokenizer.digest = digest of tokenizer.json.
+ * sorted by name; file = digest of the safetensors file (or GGUF, or PyTorch's .bin: weight_file.h), tokenizer.digest =
+ * digest of tokenizer.json. dtype is the stored type: quantised ones by ggml's name ("Q4_K"); their values come from
+ * tensor_to_f32 or tensor_plain (formats/quant.h), their data pointer is NULL.
  */
 #ifndef PKG_MODEL_MODEL_H
 #define PKG_MODEL_MODEL_H
@@ -36,6 +38,8 @@ int model_tokenizer(struct model *m, const struct tokenizer **out, struct err *e
  * model.json without digests: "file" is the file's name in the directory, tokenizer.digest is absent. Checks that every
  * tensor that the configuration needs is there in the right shape, and that nothing overlaps. */
 int model_describe_dir(const char *dir, struct js **out, struct err *e);
+/* The same for a GGUF file in place of a directory; its tensors are then in "file": MODEL_GGUF. */
+#define MODEL_GGUF "model.gguf"
 /* model.json of one safetensors file just written: `file` is its digest, or any name that a resolver understands; config
  * and tokenizer (facts as above) are shared, not copied. */
 int model_describe_file(const char *safetensors, const char *file, const struct js *config, const struct js *tokenizer,

@@ -13,6 +13,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
+#include "runtime/formats/quant.h"
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/gemm.h"
 
@@ -54,15 +55,16 @@ static size_t round64(size_t n)
 
 static bool in_place(const struct tensor *t, enum dtype want)
 {
-    return t->dtype == want && (uintptr_t)t->data % dtype_size(want) == 0;
+    return !t->packed && t->dtype == want && (uintptr_t)t->data % dtype_size(want) == 0;
 }
 
-/* n elements from type t to f32 or bf16, in pieces that keep the intermediate in cache. */
+/* n elements from type t, or of a packed tensor, to f32 or bf16, in pieces that keep the intermediate in cache. */
 struct conversion {
     char *out;
     enum dtype want;
     const char *in;
     enum dtype t;
+    const struct tensor *packed; /* NULL: from in */
 };
 
 enum { PIECE = 4096 };
@@ -70,13 +72,19 @@ enum { PIECE = 4096 };
 static void convert_piece(void *u, size_t first, size_t n)
 {
     const struct conversion *v = u;
-    const char *in = v->in + first * dtype_size(v->t);
     char *out = v->out + first * dtype_size(v->want);
+    float f[PIECE];
+    if (v->packed) {
+        tensor_to_f32(v->want == DT_F32 ? (float *)out : f, v->packed, first, n);
+        if (v->want != DT_F32)
+            dtype_from_f32(out, v->want, f, n);
+        return;
+    }
+    const char *in = v->in + first * dtype_size(v->t);
     if (v->want == v->t) {
         memcpy(out, in, n * dtype_size(v->t));
         return;
     }
-    float f[PIECE];
     uint64_t aligned[PIECE]; /* mapped data may lie on any byte */
     if ((uintptr_t)in % dtype_size(v->t)) {
         memcpy(aligned, in, n * dtype_size(v->t));
@@ -87,13 +95,24 @@ static void convert_piece(void *u, size_t first, size_t n)
         dtype_from_f32(out, v->want, f, n);
 }
 
-static void convert(void *out, enum dtype want, const void *in, enum dtype t, size_t n)
+static void convert_all(struct conversion *v, size_t n)
 {
-    struct conversion v = {out, want, in, t};
     if (n <= PIECE)
-        convert_piece(&v, 0, n);
+        convert_piece(v, 0, n);
     else
-        par_slabs(n, PIECE, convert_piece, &v);
+        par_slabs(n, PIECE, convert_piece, v);
+}
+
+static void convert_stored(void *out, enum dtype want, const struct tensor *t)
+{
+    struct conversion v = {out, want, t->data, t->dtype, t->packed ? t : NULL};
+    convert_all(&v, t->n);
+}
+
+static void convert_master(void *out, enum dtype want, const struct slot *s)
+{
+    struct conversion v = {out, want, (const char *)s->master, DT_F32, NULL};
+    convert_all(&v, s->t->n);
 }
 
 static int find(struct weights *w, int layer, enum module m, bool bias, struct err *e)
@@ -104,7 +123,7 @@ static int find(struct weights *w, int layer, enum module m, bool bias, struct e
     module_shape(w->c, m, &out, &in);
     if (!t)
         return err_set(e, ERR_INPUT, "the model has no tensor \"%s\"", name);
-    if (t->n != (bias ? out : out * in) || !t->data)
+    if (t->n != (bias ? out : out * in) || !tensor_readable(t))
         return err_set(e, ERR_INTERNAL, "tensor \"%s\" has another size than the configuration says", name);
     if (t->dtype != DT_F32 && t->dtype != DT_BF16 && t->dtype != DT_F16 && t->dtype != DT_F64)
         return err_set(e, ERR_UNSUPPORTED, "tensor \"%s\" has type %s; F32, BF16, F16 and F64 are supported", name,
@@ -144,7 +163,7 @@ static size_t place(struct weights *w, struct slot *s, enum module m, bool vecto
     if (w->kind == WEIGHTS_STREAMED && layered)
         return 0;
     if (p) {
-        convert(p, want, s->t->data, s->t->dtype, s->t->n);
+        convert_stored(p, want, s->t);
         if (trainable)
             s->master = (float *)p;
         if (want == (vector ? DT_F32 : w->compute))
@@ -312,7 +331,8 @@ static void advise(const struct weights *w, int layer, int advice)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (int m = 0; m < MOD_LINEARS; m++) {
         const struct tensor *t = slot_at(w, layer, (enum module)m, false)->t;
-        uintptr_t from = (uintptr_t)t->data, to = from + t->bytes;
+        size_t bytes;
+        uintptr_t from = (uintptr_t)tensor_stored(t, &bytes), to = from + bytes;
         if (advice == MADV_WILLNEED)
             from &= ~(page - 1);
         else {
@@ -346,7 +366,10 @@ int weights_acquire(const struct weights *cw, int layer, struct layer_weights *o
         out->b[m] = slot_at(w, layer, (enum module)m, true)->use;
         if (s->use)
             continue;
-        convert(p, w->compute, s->master ? (const void *)s->master : s->t->data, s->master ? DT_F32 : s->t->dtype, s->t->n);
+        if (s->master)
+            convert_master(p, w->compute, s);
+        else
+            convert_stored(p, w->compute, s->t);
         out->w[m] = p;
         p += round64(s->t->n * dtype_size(w->compute));
     }
@@ -365,7 +388,7 @@ const void *weights_head(const struct weights *w)
     if (s->use)
         return s->use;
     char *p = (char *)w->scratch + w->scratch_bytes - round64(s->t->n * dtype_size(w->compute));
-    convert(p, w->compute, s->master, DT_F32, s->t->n); /* trainable in bf16: the masters may have moved */
+    convert_master(p, w->compute, s); /* trainable in bf16: the masters may have moved */
     return p;
 }
 
@@ -393,9 +416,13 @@ static void look_up(void *u, size_t first, size_t n)
     enum dtype t = s->master ? DT_F32 : s->t->dtype;
     const char *from = s->master ? (const char *)s->master : s->t->data;
     for (size_t i = first; i < first + n; i++) {
+        if (!s->master && s->t->packed) {
+            tensor_to_f32(k->out + i * d, s->t, (size_t)k->ids[i] * d, d);
+            continue;
+        }
         const char *row = from + (size_t)k->ids[i] * d * dtype_size(t);
         for (size_t j = 0; j < d; j += PIECE) {
-            struct conversion v = {(char *)(k->out + i * d), DT_F32, row, t};
+            struct conversion v = {(char *)(k->out + i * d), DT_F32, row, t, NULL};
             convert_piece(&v, j, d - j < PIECE ? d - j : PIECE);
         }
     }
