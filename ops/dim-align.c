@@ -12,6 +12,7 @@
 #include "ops/lib/inputs.h"
 #include "ops/lib/layers.h"
 #include "runtime/base/arena.h"
+#include "runtime/formats/quant.h"
 
 static void wanted_modules(const struct op_args *a, bool wanted[MOD_COUNT])
 {
@@ -219,7 +220,14 @@ static int write_block(struct align *x, const struct extract_job *j, const struc
         return rc;
     size_t bytes = j->rows * j->cols * dtype_size(w->dtype);
     void *data = big_alloc(bytes);
-    rc = data ? extract_block(j, o, w, s, data, &info, e) : err_nomem(e, bytes, j->name);
+    struct tensor plain; /* quantised weights become bf16, one matrix at a time */
+    rc = data ? tensor_plain(w, &plain, e) : err_nomem(e, bytes, j->name);
+    if (!rc) {
+        rc = extract_block(j, o, &plain, s, data, &info, e);
+        tensor_plain_release(&plain, w);
+    }
+    if (!rc && w->packed && js_set(info, "expanded_from", js_new_cstr(w->packed->type->name)))
+        rc = err_nomem(e, 256, "blocks.json");
     if (!rc)
         rc = st_write_at(x->out, j->name, 0, data, bytes, e);
     if (!rc && js_set(x->tensors, j->name, js_ref(info)))
@@ -308,7 +316,7 @@ static const struct port_def inputs[] = {
 static const struct port_def outputs[] = {
     {.name = "blocks",
      .type = "blocks",
-     .help = "one tensor for each extracted student parameter, in its name and shape, the teacher's type"},
+     .help = "one tensor for each extracted student parameter, in its name and shape, the teacher's type (bf16 where that is quantised)"},
     {0},
 };
 

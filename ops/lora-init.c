@@ -13,6 +13,7 @@
 #include "ops/lib/inputs.h"
 #include "ops/lib/lora_start.h"
 #include "runtime/exec/par.h"
+#include "runtime/formats/quant.h"
 
 enum { TOGETHER = 7 }; /* modules in work at once: a layer's */
 
@@ -281,7 +282,12 @@ static int make_pairs(struct work *w, const struct model_config *c, struct err *
 static void run_job(void *u, size_t i)
 {
     struct job *j = (struct job *)u + i;
-    j->rc = lora_start(j->p, j->how, j->from, j->seed, j->half, j->facts, &j->e);
+    struct tensor plain = {0};
+    j->rc = j->from ? tensor_plain(j->from, &plain, &j->e) : 0;
+    if (j->rc == 0)
+        j->rc = lora_start(j->p, j->how, j->from ? &plain : NULL, j->seed, j->half, j->facts, &j->e);
+    if (j->from)
+        tensor_plain_release(&plain, j->from);
 }
 
 static int run_jobs(struct work *w, struct err *e)

@@ -4,17 +4,26 @@
 #include <string.h>
 
 #include "runtime/base/fs.h"
+#include "runtime/model/weight_file.h"
 
 enum dtype model_out_dtype(const char *name, enum dtype otherwise)
 {
     return !name ? otherwise : strcmp(name, "bf16") == 0 ? DT_BF16 : strcmp(name, "f16") == 0 ? DT_F16 : DT_F32;
 }
 
+/* Of quantised tensors, the type that they become. */
+static const char *plain_type(const struct js *t)
+{
+    enum dtype d;
+    const char *name = js_cstr(js_get(t, "dtype"));
+    return name && tensor_type_plain(name, &d) == 0 ? dtype_name(d) : name;
+}
+
 static int describe(struct js *list, const char *name, const struct js *t, const char *dtype)
 {
     struct js *n = js_object();
     int bad = js_set(n, "name", js_new_cstr(name));
-    bad |= js_set(n, "dtype", dtype ? js_new_cstr(dtype_name(model_out_dtype(dtype, DT_F32))) : js_ref(js_get(t, "dtype")));
+    bad |= js_set(n, "dtype", dtype ? js_new_cstr(dtype_name(model_out_dtype(dtype, DT_F32))) : js_new_cstr(plain_type(t) ? plain_type(t) : "?"));
     bad |= js_set(n, "shape", js_ref(js_get(t, "shape")));
     return bad | js_push(list, n);
 }

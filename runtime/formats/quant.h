@@ -40,6 +40,8 @@ struct packing {
 /* Elements [first, first + n) of t in row-major order, as f32; t plain (F32, BF16, F16, F64) or packed. Any thread. 0, or
  * -1 for another type or without data. */
 int tensor_to_f32(float *out, const struct tensor *t, size_t first, size_t n);
+/* The same elements in the tensor's own dtype: as they lie, or expanded and rounded. */
+int tensor_to_plain(void *out, const struct tensor *t, size_t first, size_t n);
 bool tensor_readable(const struct tensor *t);               /* data is there, plain or packed */
 /* Where the stored bytes lie in the map and how many they are: for advice to the kernel. */
 const void *tensor_stored(const struct tensor *t, size_t *bytes);

@@ -61,6 +61,26 @@ int tensor_to_f32(float *out, const struct tensor *t, size_t first, size_t n)
     return 0;
 }
 
+enum { PIECE = 4096 };
+
+int tensor_to_plain(void *out, const struct tensor *t, size_t first, size_t n)
+{
+    size_t size = dtype_size(t->dtype);
+    if (first > t->n || n > t->n - first || !tensor_readable(t))
+        return -1;
+    if (!t->packed) {
+        memcpy(out, (const char *)t->data + first * size, n * size);
+        return 0;
+    }
+    float f[PIECE];
+    for (size_t i = 0; i < n; i += PIECE) {
+        size_t m = n - i < PIECE ? n - i : PIECE;
+        tensor_to_f32(f, t, first + i, m);
+        dtype_from_f32((char *)out + i * size, t->dtype, f, m);
+    }
+    return 0;
+}
+
 bool tensor_readable(const struct tensor *t)
 {
     return t->data || t->packed;
@@ -72,8 +92,6 @@ const void *tensor_stored(const struct tensor *t, size_t *bytes)
     return t->packed ? t->packed->data : t->data;
 }
 
-enum { PIECE = 4096 };
-
 int tensor_plain(const struct tensor *t, struct tensor *out, struct err *e)
 {
     *out = *t;
@@ -84,12 +102,8 @@ int tensor_plain(const struct tensor *t, struct tensor *out, struct err *e)
     char *p = t->bytes ? big_alloc(t->bytes) : NULL;
     if (t->bytes && !p)
         return err_nomem(e, t->bytes, t->name);
-    float f[PIECE];
-    for (size_t i = 0; i < t->n; i += PIECE) {
-        size_t n = t->n - i < PIECE ? t->n - i : PIECE;
-        tensor_to_f32(f, t, i, n);
-        dtype_from_f32(p + i * dtype_size(t->dtype), t->dtype, f, n);
-    }
+    if (p)
+        tensor_to_plain(p, t, 0, t->n);
     out->data = p;
     return 0;
 }

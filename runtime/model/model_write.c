@@ -8,6 +8,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/sha.h"
 #include "runtime/exec/par.h"
+#include "runtime/formats/quant.h"
 #include "runtime/kernels/gemm.h"
 
 enum { CHUNK = 1 << 22 }; /* elements in hand */
@@ -25,9 +26,10 @@ static enum dtype written_type(const struct model_write *w, const struct tensor 
 
 struct convert {
     void *out;
-    const void *in;
+    const struct tensor *from;
+    size_t at; /* first element */
     float *x;
-    enum dtype from, to;
+    enum dtype to;
     int *bad; /* a slab each: values that are not finite after rounding */
 };
 
@@ -36,7 +38,7 @@ enum { SLAB = 1 << 16 };
 static void load_slab(void *u, size_t first, size_t n)
 {
     const struct convert *c = u;
-    dtype_to_f32(c->x + first, (const char *)c->in + first * dtype_size(c->from), c->from, n);
+    tensor_to_f32(c->x + first, c->from, c->at + first, n);
 }
 
 static void store_slab(void *u, size_t first, size_t n)
@@ -59,7 +61,7 @@ static int write_tensor(const struct model_write *w, struct st_writer *out, cons
     int rc = 0;
     for (size_t row = 0; rc == 0 && row < rows; row += step) {
         size_t n = rows - row < step ? rows - row : step;
-        struct convert c = {y, (const char *)from->data + row * cols * dtype_size(from->dtype), x, from->dtype, to, bad};
+        struct convert c = {y, from, row * cols, x, to, bad};
         par_slabs(n * cols, SLAB, load_slab, &c);
         rc = w->edit(w->u, name, row, n, cols, x, e);
         memset(bad, 0, (room / SLAB + 1) * sizeof *bad);

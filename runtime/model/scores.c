@@ -13,6 +13,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/fs.h"
 #include "runtime/exec/par.h"
+#include "runtime/formats/quant.h"
 #include "runtime/kernels/sens.h"
 #include "runtime/model/scores_tokens.h"
 
@@ -243,9 +244,16 @@ static int take_linear(void *u, const struct grad_linear *g, struct err *e)
     int rc = slot_open(s, k, e);
     if (rc)
         return rc;
-    const char *w = (const char *)k->w->data + g->row0 * g->in * dtype_size(k->w->dtype);
+    const size_t bytes = k->w->packed ? g->rows * g->in * dtype_size(k->w->dtype) : 0;
+    void *plain = bytes ? big_alloc(bytes) : NULL;
+    if (bytes && !plain)
+        return err_nomem(e, bytes, k->w->name);
+    if (plain)
+        tensor_to_plain(plain, k->w, g->row0 * g->in, g->rows * g->in);
+    const char *w = plain ? plain : (const char *)k->w->data + g->row0 * g->in * dtype_size(k->w->dtype);
     rc = sens_accumulate(k->S + g->row0 * g->in, g->in, w, k->w->dtype, g->in, g->dy, g->ldy, g->x, g->ldx, g->t,
                          g->rows, g->in, g->n_seqs, g->seq_cu, e);
+    big_free(plain, bytes);
     if (!rc && shared)
         rc = scores_tokens_head(&s->tokens, g, e);
     if (!rc && !head && !s->scratch && g->row0 + g->rows == k->w->shape[0])
@@ -288,7 +296,7 @@ static int take_vector(void *u, const struct grad_vector *g, struct err *e)
     float *w = rc ? NULL : malloc(g->n * sizeof *w);
     if (!rc && !w)
         rc = err_nomem(e, g->n * sizeof *w, k->w->name);
-    if (!rc && dtype_to_f32(w, k->w->data, k->w->dtype, g->n))
+    if (!rc && (g->n != k->w->n || tensor_to_f32(w, k->w, 0, g->n)))
         rc = err_set(e, ERR_UNSUPPORTED, "%s is of type %s", k->w->name, dtype_name(k->w->dtype));
     if (!rc) {
         struct vector_job v = {g, w, k->S};

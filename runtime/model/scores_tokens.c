@@ -7,6 +7,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
+#include "runtime/formats/quant.h"
 #include "runtime/kernels/sens.h"
 
 struct place {
@@ -87,7 +88,7 @@ int scores_tokens_init(struct scores_tokens *k, const struct batch *b, const str
     if (!k->head || !k->before || !k->dense || !k->rows)
         return err_nomem(e, 3 * rows, "rows of the tied embedding");
     for (size_t i = 0; i < k->n_rows; i++) {
-        memcpy((char *)k->rows + i * row, (const char *)w->data + (size_t)k->id[i] * row, row);
+        tensor_to_plain((char *)k->rows + i * row, w, (size_t)k->id[i] * k->d, k->d);
         memcpy(k->before + i * k->d, S + (size_t)k->id[i] * k->d, k->d * sizeof(float));
     }
     return 0;
@@ -190,7 +191,7 @@ static void embed_row(void *u, size_t i)
         __atomic_store_n(j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
-    dtype_to_f32(w, (const char *)k->w->data + (size_t)k->id[i] * d * dtype_size(k->w->dtype), k->w->dtype, d);
+    tensor_to_f32(w, k->w, (size_t)k->id[i] * d, d);
     if (k->tied)
         for (size_t c = 0; c < d; c++)
             S[c] = k->before[i * d + c] + k->dense[i * d + c];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/json.h"
+#include "runtime/formats/quant.h"
 #include "runtime/model/model.h"
 #include "tools/pkgraph/session.h"
 
@@ -44,7 +45,11 @@ static int weights(const struct model *m, const char *path, struct err *e)
         rc = st_write_begin(w, e);
     for (size_t i = 0; !rc && i < model_tensor_count(m); i++) {
         const struct tensor *t = model_tensor_at(m, i);
-        rc = st_write_at(w, t->name, 0, t->data, t->bytes, e);
+        struct tensor plain;
+        rc = tensor_plain(t, &plain, e);
+        if (!rc)
+            rc = st_write_at(w, t->name, 0, plain.data, plain.bytes, e);
+        tensor_plain_release(&plain, t);
     }
     if (!rc)
         rc = st_write_end(w, e);

@@ -7,6 +7,7 @@
 
 #include "runtime/base/fs.h"
 #include "runtime/base/json.h"
+#include "runtime/formats/gguf.h"
 #include "runtime/formats/safetensors.h"
 #include "runtime/model/model.h"
 #include "tools/pkgraph/show.h"
@@ -40,7 +41,7 @@ static int run_inspect(const struct args *a)
     struct err e = {0};
     struct js *j = NULL;
     int status = STATUS_FAILED;
-    if (fs_is_dir(a->pos[0])) {
+    if (fs_is_dir(a->pos[0]) || gguf_is(a->pos[0])) {
         if (model_describe_dir(a->pos[0], &j, &e) != 0)
             j = NULL;
     } else {
@@ -74,8 +75,8 @@ const struct command cmd_inspect = {
     .name = "inspect",
     .usage = "FILE|DIR",
     .summary = "a checkpoint: architecture, sizes, tensors, types, tokenizer",
-    .about = "DIR is a Hugging Face folder (config.json, safetensors, tokenizer.json); FILE one safetensors file. Only headers\n"
-             "are read.",
+    .about = "DIR is a Hugging Face folder (config.json, safetensors, tokenizer.json); FILE a GGUF file, or one safetensors\n"
+             "file. Only headers are read.",
     .example = "pkgraph inspect models/Qwen2.5-0.5B\npkgraph inspect adapter_model.safetensors --all",
     .options = options,
     .min_pos = 1,

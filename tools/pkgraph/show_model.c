@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "runtime/base/dtype.h"
+#include "runtime/formats/quant.h"
 #include "tools/pkgraph/show.h"
 #include "tools/pkgraph/term.h"
 
@@ -24,6 +25,9 @@ static double bytes_of(const struct js *tensor)
 {
     enum dtype t;
     const char *name = js_cstr(js_get(tensor, "dtype"));
+    const struct quant_type *q = name ? quant_by_name(name) : NULL;
+    if (q)
+        return elements(tensor) / (double)q->block * (double)q->bytes;
     return name && dtype_parse(name, &t) == 0 ? elements(tensor) * (double)dtype_size(t) : 0;
 }
 
