@@ -7,30 +7,78 @@
 #include "runtime/base/fs.h"
 #include "runtime/base/sha.h"
 #include "runtime/text/answers.h"
+#include "runtime/text/rouge.h"
 #include "runtime/text/utf8.h"
 
-static int make(struct questions *out, size_t n, struct err *e)
+int questions_new(struct questions *out, size_t n, struct err *e)
 {
     *out = (struct questions){0};
     out->v = calloc(n ? n : 1, sizeof *out->v);
     if (!out->v)
         return err_nomem(e, n * sizeof *out->v, "questions");
     out->n = n;
+    for (size_t i = 0; i < n; i++)
+        out->v[i].row = i;
     return 0;
+}
+
+struct question *questions_add(struct questions *q)
+{
+    struct question *v = realloc(q->v, (q->n + 1) * sizeof *v);
+    if (!v)
+        return NULL;
+    q->v = v;
+    v[q->n] = (struct question){.row = q->n};
+    return &v[q->n++];
+}
+
+static void question_release(struct question *q)
+{
+    free(q->id);
+    free(q->reference);
+    free(q->task);
+    js_free(q->references);
+    js_free(q->extra);
+    buf_release(&q->prompt);
+    buf_release(&q->output);
+    buf_release(&q->prediction);
+    ids_release(&q->ids);
+}
+
+void questions_keep(struct questions *q, const uint32_t *rows, size_t n)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < q->n; i++)
+        if (k < n && rows[k] == i)
+            q->v[k++] = q->v[i];
+        else
+            question_release(&q->v[i]);
+    q->n = k;
 }
 
 void questions_release(struct questions *q)
 {
-    for (size_t i = 0; i < q->n; i++) {
-        free(q->v[i].id);
-        free(q->v[i].reference);
-        buf_release(&q->v[i].prompt);
-        buf_release(&q->v[i].output);
-        buf_release(&q->v[i].prediction);
-        ids_release(&q->v[i].ids);
-    }
+    for (size_t i = 0; i < q->n; i++)
+        question_release(&q->v[i]);
     free(q->v);
     *q = (struct questions){0};
+}
+
+void question_wrap(struct question *q, bool chat, bool train_form)
+{
+    struct buf b = {0};
+    if (!chat)
+        return;
+    if (train_form) {
+        buf_puts(&b, "<|user|>\n");
+        buf_str(&b, buf_view(&q->prompt));
+        buf_puts(&b, "\n\n<|assistant|>\n");
+    } else {
+        eval_prompt(&b, buf_view(&q->prompt));
+    }
+    b.failed |= q->prompt.failed;
+    buf_release(&q->prompt);
+    q->prompt = b;
 }
 
 /* ---- prompts ---- */
@@ -38,7 +86,7 @@ void questions_release(struct questions *q)
 int questions_rows(const struct rows *rows, const char *eos_text, size_t limit, struct questions *out, struct err *e)
 {
     size_t n = limit && limit < rows->n ? limit : rows->n;
-    int rc = make(out, n, e);
+    int rc = questions_new(out, n, e);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         const struct row *r = &rows->v[i];
         struct question *q = &out->v[i];
@@ -55,7 +103,7 @@ int questions_rows(const struct rows *rows, const char *eos_text, size_t limit, 
 
 /* Lines of a file as JSON objects with question and answer, at most `limit` (0: all). */
 struct qa {
-    size_t n;
+    size_t n, limit;
     struct js **v;
 };
 
@@ -67,70 +115,40 @@ static void qa_release(struct qa *a)
     *a = (struct qa){0};
 }
 
-static int qa_add(struct qa *a, struct str line, const char *path, size_t number, struct err *e)
+static int qa_add(void *u, const struct js *j, const char *place, struct err *e)
 {
-    struct js **v = realloc(a->v, (a->n + 1) * sizeof *v), *j;
+    struct qa *a = u;
+    if (a->limit && a->n == a->limit)
+        return 0;
+    struct js **v = realloc(a->v, (a->n + 1) * sizeof *v);
     if (!v)
         return err_nomem(e, (a->n + 1) * sizeof *v, "questions");
     a->v = v;
-    if (!(j = js_parse(line, path, e)))
-        return err_set(e, ERR_INPUT, "%s:%zu: not a JSON object: %.200s", path, number, strrchr(e->msg, ':') ? strrchr(e->msg, ':') + 1 : e->msg);
-    a->v[a->n++] = j;
+    a->v[a->n++] = js_ref(j);
     if (js_kind(js_get(j, "question")) != JS_STRING || js_kind(js_get(j, "answer")) != JS_STRING)
-        return err_set(e, ERR_INPUT, "%s:%zu: a row of GSM8K has the strings \"question\" and \"answer\"", path, number);
+        return err_set(e, ERR_INPUT, "%s: a row of GSM8K has the strings \"question\" and \"answer\"", place);
     if (gsm8k_reference(js_str(js_get(j, "answer"))).n == 0)
-        return err_set(e, ERR_INPUT, "%s:%zu: the answer does not end in \"#### number\"", path, number);
+        return err_set(e, ERR_INPUT, "%s: the answer does not end in \"#### number\"", place);
     return 0;
 }
 
 static int qa_read(const char *path, size_t limit, struct qa *out, struct err *e)
 {
-    struct buf text = {0};
-    *out = (struct qa){0};
-    int rc = fs_read(path, (size_t)1 << 30, &text, e);
-    struct str s = buf_view(&text);
-    for (size_t at = 0, line = 1; rc == 0 && at < s.n && (!limit || out->n < limit); line++) {
-        const char *end = memchr(s.p + at, '\n', s.n - at);
-        size_t n = end ? (size_t)(end - s.p) - at : s.n - at;
-        struct str l = str_trim((struct str){s.p + at, n});
-        if (l.n)
-            rc = qa_add(out, l, path, line, e);
-        at += n + 1;
-    }
-    if (rc == 0 && out->n == 0)
-        rc = err_set(e, ERR_INPUT, "%s: no rows", path);
-    buf_release(&text);
-    return rc;
-}
-
-static void wrap(const struct gsm8k_options *o, struct str prompt, struct buf *out)
-{
-    if (o->chat && o->train_form) {
-        buf_puts(out, "<|user|>\n");
-        buf_str(out, prompt);
-        buf_puts(out, "\n\n<|assistant|>\n");
-    } else if (o->chat) {
-        eval_prompt(out, prompt);
-    } else {
-        buf_str(out, prompt);
-        buf_putc(out, '\n');
-    }
-    buf_puts(out, "Answer:");
+    *out = (struct qa){.limit = limit};
+    return questions_file(path, qa_add, out, e);
 }
 
 static int gsm8k_fill(const struct gsm8k_options *o, const struct qa *rows, const struct str *shots, struct questions *out, struct err *e)
 {
     for (size_t i = 0; i < rows->n; i++) {
         struct question *q = &out->v[i];
-        struct buf b = {0};
-        gsm8k_prompt(o->n_shot, shots, js_str(js_get(rows->v[i], "question")), &b);
-        wrap(o, buf_view(&b), &q->prompt);
+        gsm8k_prompt(o->n_shot, shots, js_str(js_get(rows->v[i], "question")), &q->prompt);
+        question_wrap(q, o->chat, o->train_form);
+        buf_puts(&q->prompt, o->chat ? "Answer:" : "\nAnswer:");
         q->reference = str_dup(gsm8k_reference(js_str(js_get(rows->v[i], "answer"))));
         if (js_cstr(js_get(rows->v[i], "id")))
             q->id = str_dup(js_str(js_get(rows->v[i], "id")));
-        bool failed = b.failed || q->prompt.failed || !q->reference;
-        buf_release(&b);
-        if (failed)
+        if (q->prompt.failed || !q->reference)
             return err_nomem(e, 0, "questions");
     }
     return 0;
@@ -148,11 +166,12 @@ int questions_gsm8k(const struct gsm8k_options *o, struct questions *out, struct
     if (rc == 0 && train.n < o->n_shot)
         rc = err_set(e, ERR_INPUT, "%s: %zu rows, %zu exemplars are asked for", o->shots_path, train.n, o->n_shot);
     for (size_t i = 0; rc == 0 && i < o->n_shot; i++) {
-        gsm8k_exemplar(js_str(js_get(train.v[i], "question")), js_str(js_get(train.v[i], "answer")), &text[i]);
+        struct str question = js_str(js_get(train.v[i], "question")), answer = js_str(js_get(train.v[i], "answer"));
+        (o->direct ? gsm8k_exemplar_direct : gsm8k_exemplar)(question, answer, &text[i]);
         shots[i] = buf_view(&text[i]);
     }
     if (rc == 0)
-        rc = make(out, rows.n, e);
+        rc = questions_new(out, rows.n, e);
     out->line_stop = !o->chat;
     out->plain_reference = true;
     if (rc == 0)
@@ -181,6 +200,25 @@ static bool has_newline(void *u, size_t prompt, const int32_t *ids, size_t n)
     bool stop = n && tokenizer_decode(s->t, ids, n, true, &b, &ignored) == 0 && b.n && memchr(b.p, '\n', b.n);
     buf_release(&b);
     return stop;
+}
+
+/* The best over the references; the text as it stands is the prediction. */
+static int judge_text(struct question *q, struct err *e)
+{
+    struct str out = utf8_strip(buf_view(&q->output));
+    size_t n = js_len(q->references);
+    buf_str(&q->prediction, out);
+    q->has_prediction = true;
+    for (size_t i = 0; i < (n ? n : 1); i++) {
+        struct str ref = n ? js_str(js_at(q->references, i)) : str_of(q->reference);
+        double f;
+        int rc = rouge_l(out, ref, &f, e);
+        if (rc)
+            return rc;
+        q->rouge = f > q->rouge ? f : q->rouge;
+        q->correct |= answer_exact(out, ref);
+    }
+    return 0;
 }
 
 void question_judge(struct question *q, enum compare_as compare, bool plain_reference)
@@ -220,7 +258,12 @@ static int read_output(struct questions *q, size_t i, const struct tokenizer *t,
         v->output.n = (size_t)(line - v->output.p);
         *line = '\0';
     }
-    question_judge(v, q->compare, q->plain_reference);
+    if (q->compare == COMPARE_TEXT)
+        rc = judge_text(v, e);
+    else if (q->compare != COMPARE_NOTHING)
+        question_judge(v, q->compare, q->plain_reference);
+    if (rc)
+        return rc;
     return v->output.failed || v->prediction.failed ? err_nomem(e, v->output.n, "answers") : 0;
 }
 
@@ -254,7 +297,7 @@ int questions_answer(struct questions *q, const struct tokenizer *t, const struc
 
 /* ---- predictions ---- */
 
-static int write_line(const struct question *q, size_t i, struct buf *out)
+static int write_line(const struct question *q, enum compare_as compare, struct buf *out)
 {
     struct digest d;
     char hex[DIGEST_HEX];
@@ -264,10 +307,19 @@ static int write_line(const struct question *q, size_t i, struct buf *out)
     digest_hex(&d, hex);
     for (size_t k = 0; k < q->ids.n; k++)
         bad |= js_push(ids, js_new_int(q->ids.v[k]));
-    bad |= js_set(o, "id", q->id ? js_new_cstr(q->id) : js_new_int((int64_t)i)) | js_set(o, "prompt_sha256", js_new_cstr(hex)) |
+    bad |= js_set(o, "id", q->id ? js_new_cstr(q->id) : js_new_int((int64_t)q->row)) | js_set(o, "prompt_sha256", js_new_cstr(hex)) |
            js_set(o, "output", js_new_str(buf_view(&q->output))) | js_set(o, "output_ids", ids) |
            js_set(o, "prediction", q->has_prediction ? js_new_str(buf_view(&q->prediction)) : js_new_null()) |
-           js_set(o, "reference", js_new_cstr(q->reference)) | js_set(o, "correct", js_new_bool(q->correct));
+           js_set(o, "reference", q->reference ? js_new_cstr(q->reference) : js_new_null()) |
+           js_set(o, "correct", compare == COMPARE_NOTHING ? js_new_null() : js_new_bool(q->correct));
+    if (q->references)
+        bad |= js_set(o, "references", js_ref(q->references));
+    if (q->task)
+        bad |= js_set(o, "task", js_new_cstr(q->task));
+    if (compare == COMPARE_TEXT)
+        bad |= js_set(o, "rouge_l", js_new_num(q->rouge));
+    for (void *it = js_iter(q->extra); it; it = js_next(q->extra, it))
+        bad |= js_set(o, js_iter_key(it), js_ref(js_iter_value(it)));
     js_write(out, o);
     buf_putc(out, '\n');
     js_free(o);
@@ -279,7 +331,7 @@ int questions_write(const struct questions *q, const char *path, struct err *e)
     struct buf b = {0};
     int bad = 0;
     for (size_t i = 0; i < q->n; i++)
-        bad |= write_line(&q->v[i], i, &b);
+        bad |= write_line(&q->v[i], q->compare, &b);
     int rc = bad || b.failed ? err_nomem(e, b.n, "predictions") : fs_write_atomic(path, b.p ? b.p : "", b.n, e);
     buf_release(&b);
     return rc;

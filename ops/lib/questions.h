@@ -17,12 +17,19 @@
 enum compare_as {
     COMPARE_NUMBER,    /* the last number, numerically; a reference without a number: the whole text, stripped */
     COMPARE_REFERENCE, /* the published comparison: the last number (else the text) as strings */
+    COMPARE_TEXT,      /* exact match of normalised text and ROUGE-L, the best over the references */
+    COMPARE_NOTHING,   /* an output for a judge */
 };
 
 struct question {
+    size_t row;        /* in the source */
     char *id;          /* of the row; NULL: its number stands for it */
     struct buf prompt; /* as it is tokenized */
-    char *reference;
+    char *reference;   /* NULL: none */
+    struct js *references; /* more than one is right: a list of strings, the first of them `reference`; else NULL */
+    struct js *extra;  /* further members of the row's prediction line; NULL: none */
+    char *task;        /* the group that the row is counted in; NULL: none */
+    double rouge;      /* COMPARE_TEXT: 0..1 */
     struct ids ids;    /* generated */
     struct buf output, prediction;
     bool has_prediction, correct;
@@ -45,10 +52,24 @@ struct gsm8k_options {
     const char *path, *shots_path;
     size_t n_shot, limit;
     bool chat, train_form;
+    bool direct; /* exemplars without their reasoning */
 };
 int questions_gsm8k(const struct gsm8k_options *o, struct questions *out, struct err *e);
 
 void questions_release(struct questions *q);
+
+/* n zeroed questions; rows numbered. */
+int questions_new(struct questions *q, size_t n, struct err *e);
+/* Keeps the questions rows[0..n), ascending, and releases the others. */
+void questions_keep(struct questions *q, const uint32_t *rows, size_t n);
+/* Wraps a prompt as the user turn of the published evaluation, or in the form of the training data, or (neither) not at all. */
+void question_wrap(struct question *q, bool chat, bool train_form);
+/* Lines of a JSONL file, or the elements of a JSON list, parsed one at a time: each(u, row, place, e) with place "file:line" or
+ * "file: element 3". No row at all is ERR_INPUT. */
+typedef int questions_each(void *u, const struct js *row, const char *place, struct err *e);
+int questions_file(const char *path, questions_each *each, void *u, struct err *e);
+/* Appends a question. NULL: out of memory. */
+struct question *questions_add(struct questions *q);
 
 /* Fills ids, output, prediction, correct. o: everything but the prompts and the stop test. */
 int questions_answer(struct questions *q, const struct tokenizer *t, const struct generate_options *o, struct err *e);

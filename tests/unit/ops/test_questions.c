@@ -48,7 +48,7 @@ static void gsm8k_prompts(void **state)
     for (size_t i = 0; i < js_len(cases); i++)
         for (int chat = 0; chat < 2; chat++) {
             const struct js *c = js_at(cases, i);
-            struct gsm8k_options o = {test, train, (size_t)js_int(js_get(c, "shots"), 0), 6, chat, false};
+            struct gsm8k_options o = {test, train, (size_t)js_int(js_get(c, "shots"), 0), 6, chat, false, false};
             struct questions q;
             OK(questions_gsm8k(&o, &q, &e), e);
             const struct question *v = &q.v[js_int(js_get(c, "row"), 0)];
@@ -100,7 +100,7 @@ static void refusals(void **state)
     for (int i = 0; i < 5; i++) {
         struct err e = {0};
         struct questions q;
-        struct gsm8k_options o = {path, path, i == 4 ? 2 : 0, 0, true, false};
+        struct gsm8k_options o = {path, path, i == 4 ? 2 : 0, 0, true, false, false};
         OK(fs_write_atomic(path, texts[i], strlen(texts[i]), &e), e);
         assert_int_equal(questions_gsm8k(&o, &q, &e), ERR_INPUT);
         assert_non_null(strstr(e.msg, path));
@@ -118,7 +118,7 @@ static void files(void **state)
     int fd = mkstemp(path);
     close(fd);
     struct err e = {0};
-    struct question v[2] = {{.id = "a", .reference = "3", .has_prediction = true, .correct = true}, {.reference = "4"}};
+    struct question v[2] = {{.id = "a", .reference = "3", .has_prediction = true, .correct = true}, {.row = 1, .reference = "4"}};
     struct questions q = {.n = 2, .v = v};
     buf_puts(&v[0].prompt, "abc");
     buf_puts(&v[0].output, "it is 3");
