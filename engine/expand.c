@@ -275,11 +275,27 @@ static size_t same_in_base(struct expander *x, const struct inst *in, bool *fail
     return i != NAMES_NONE && own_equal(x->x->v[i].own, in->own) ? i : NAMES_NONE;
 }
 
+/* The swept keys on which an instance depends, with their values at the point at hand. */
+static int put_settings(struct expander *x, struct inst *in)
+{
+    size_t n = (size_t)__builtin_popcountll(in->mask);
+    struct setting *v = arena_array(x->s.arena, n + 1, sizeof *v);
+    if (!v)
+        return nomem(x);
+    for (size_t k = 0; k < x->s.sweep.n_keys; k++)
+        if (in->mask >> k & 1)
+            v[in->n_settings++] = (struct setting){x->s.sweep.keys[k].name, x->s.sweep.keys[k].v[x->s.point[k]].label};
+    in->settings = v;
+    return 0;
+}
+
 static int name_inst(struct expander *x, struct inst *in)
 {
     const char *name = in->node->name.p;
     in->variant = x->ed->variant;
     in->variant_at = x->ed->at;
+    if (in->mask && put_settings(x, in))
+        return ERR_NOMEM;
     if (in->mask && !(in->point = sweep_label(&x->s.sweep, x->s.point, in->mask, x->s.arena)))
         return nomem(x);
     in->id = !in->variant && !in->point ? name :
@@ -423,6 +439,18 @@ static int expand_edition(struct expander *x, struct edition *ed)
     return rc;
 }
 
+static int list_variants(struct expander *x)
+{
+    const char **v = arena_array(x->s.arena, x->s.n + 1, sizeof *v);
+    if (!v)
+        return nomem(x);
+    for (size_t i = 0; i < x->s.n; i++)
+        if (x->s.v[i].selected)
+            v[x->x->n_variants++] = x->s.v[i].variant;
+    x->x->variants = v;
+    return 0;
+}
+
 static void warn_unused(struct expander *x)
 {
     uint64_t used = 0;
@@ -461,6 +489,8 @@ int expand(const struct spec *spec, const struct graph_options *o, struct opset 
     }
     for (size_t i = 0; i < x->s.n && rc == 0; i++)
         rc = expand_edition(x, &x->s.v[i]);
+    if (rc == 0)
+        rc = list_variants(x);
     if (rc == 0)
         warn_unused(x);
     expander_release(x);

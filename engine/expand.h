@@ -26,6 +26,8 @@ struct inst {
     const struct enode *node;
     const struct own *own;
     const char *variant, *point, *id;
+    size_t n_settings;
+    const struct setting *settings;
     struct place variant_at;
     uint64_t mask;
     size_t n_edges;
@@ -38,6 +40,8 @@ struct expansion {
     size_t n, cap;
     struct inst *v; /* malloc'ed */
     struct names ids; /* id -> index */
+    size_t n_variants; /* selected editions */
+    const char **variants;
 };
 
 int expand(const struct spec *spec, const struct graph_options *o, struct opset *ops, struct arena *arena, struct diags *d,

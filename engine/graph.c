@@ -58,7 +58,8 @@ static void select_named(const struct expansion *x, const struct graph_options *
 static int fill_node(struct graph *g, struct node *n, const struct inst *in, const size_t *number, const char *dir)
 {
     const struct own *o = in->own;
-    *n = (struct node){.id = in->id, .base = in->node->name.p, .variant = in->variant, .point = in->point, .doc = o->doc, .op = o->op->op,
+    *n = (struct node){.id = in->id, .base = in->node->name.p, .variant = in->variant, .point = in->point,
+                       .n_settings = in->n_settings, .settings = in->settings, .doc = o->doc, .op = o->op->op,
                        .at = in->node->at, .values = o->values, .n_edges = in->n_edges, .n_out = o->op->n_outputs, .bad = in->bad};
     n->edges = arena_array(g->arena, in->n_edges + 1, sizeof *n->edges);
     n->out = arena_array(g->arena, n->n_out + 1, sizeof *n->out);
@@ -114,6 +115,8 @@ static int build(struct graph *g, const struct spec *spec, const struct graph_op
         if (fill_graph(g, &x, keep, spec->dir, &insts))
             rc = err_nomem(e, x.n * sizeof *g->nodes, "the graph");
     }
+    g->variants = x.variants;
+    g->n_variants = x.n_variants;
     if (rc == 0 && !o->no_infer)
         rc = infer_graph(g, insts, d, e);
     if (rc == 0 && x.n == 0 && diags_errors(d) == 0)

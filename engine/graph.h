@@ -45,11 +45,18 @@ struct op_args {
     const struct op_in { int port; const struct js *desc; } *in; /* in port order; filled before infer */
 };
 
+/* What a key of the sweep is at a node. */
+struct setting {
+    const char *key, *value; /* "layers.strategy", "first" */
+};
+
 struct node {
     const char *id;        /* "lora", "lora@r=4", "lora@lora-only" */
     const char *base;      /* the name in the spec: "lora" */
     const char *variant;   /* NULL: the base graph */
     const char *point;     /* sweep point "r=4,layers.strategy=first" restricted to what the node depends on; NULL: none */
+    size_t n_settings;     /* the same, in parts */
+    const struct setting *settings;
     const char *doc;
     const struct op *op;
     struct place at;
@@ -66,6 +73,8 @@ struct graph {
     const char *name;      /* of the spec */
     const char *file;      /* absolute path of the spec */
     size_t n;
+    size_t n_variants;     /* that were asked for, in the order of the spec; NULL: the base graph */
+    const char **variants;
     struct node *nodes;    /* topological order; among equals, order of the spec */
     struct arena *arena;   /* owns everything but the js values */
     struct graph_index *index; /* of ids, for graph_find; NULL: none (a graph made by hand) */
