@@ -208,7 +208,10 @@ static int place_tensors(struct gguf *g, size_t header, struct err *e)
     int64_t align = gguf_int(g, "general.alignment", 32);
     if (align < 1 || align > 1 << 20 || (align & (align - 1)))
         return err_set(e, ERR_INPUT, "%s: general.alignment %lld is not a power of two", g->path, (long long)align);
-    size_t data = header + (size_t)(-header & (size_t)(align - 1)), left = data < g->map.n ? g->map.n - data : 0, end = 0;
+    size_t data = header + (size_t)(-header & (size_t)(align - 1)), end = 0;
+    if (data > g->map.n)
+        data = g->map.n; /* no data at all */
+    size_t left = g->map.n - data;
     qsort(g->tensors, g->n, sizeof *g->tensors, by_offset);
     for (size_t i = 0; i < g->n; i++) {
         struct gguf_tensor *t = &g->tensors[i];
