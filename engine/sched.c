@@ -18,7 +18,7 @@
 #include "runtime/exec/par.h"
 #include "runtime/exec/pool.h"
 
-enum { TICK_MS = 100, COMMIT_MOST = 256, STATUS_INTERRUPTED = 130 };
+enum { TICK_MS = 100, COMMIT_MOST = 256, SENDERS = 4, STATUS_INTERRUPTED = 130 };
 static const double light_seconds = 0.1, retry_seconds = 0.5;
 static const uint64_t memory_slack = (uint64_t)64 << 20;
 
@@ -96,12 +96,13 @@ static void wake_followers(struct task *t)
 
 static void end_good(struct task *t, enum node_state state, const char *text)
 {
+    bool stored = t->phase == TASK_STORING; /* then the history is written and the consumers know */
     struct sched_event ev = {.node = t->i, .text = text};
     ev.kind = state == NODE_DONE ? EVENT_DONE : EVENT_UPTODATE;
     ev.wall = t->job.wall;
     ev.cpu = t->job.cpu;
     ev.peak_memory = t->job.peak_memory;
-    if (state != NODE_DONE) {
+    if (!stored) {
         write_history(t, "cached");
         wake_consumers(t);
     }
@@ -333,7 +334,13 @@ static void deliver_news(struct task *t)
 static void work(void *u)
 {
     struct task *t = u;
-    t->rc = atomic_load(&t->s->cancel) ? err_set(&t->err, ERR_CANCELLED, "cancelled") : runner_run(&t->job, &t->err);
+    t->rc = 0;
+    if (atomic_load(&t->s->cancel))
+        t->rc = err_set(&t->err, ERR_CANCELLED, "cancelled");
+    else if ((t->job.record = share_fetch(&t->s->share, node_of(t), planned_of(t), &t->progress)))
+        t->fetched = true;
+    else
+        t->rc = runner_run(&t->job, &t->err);
 }
 
 static void let_go(struct task *t)
@@ -373,9 +380,11 @@ static void commit_done(void *u)
     s->n_committing = 0;
     for (size_t k = 0; k < n; k++) {
         struct task *t = &s->tasks[s->committing[k]];
-        if (s->commit_rc == 0)
-            end_good(t, NODE_DONE, NULL);
-        else
+        if (s->commit_rc == 0) {
+            if (!t->fetched && share_sends(&s->share))
+                s->sends[s->n_sends++] = t->i;
+            end_good(t, t->fetched ? NODE_UPTODATE : NODE_DONE, t->fetched ? "from the remote cache" : NULL);
+        } else
             task_fail(s, t, s->commit_rc, &s->commit_err);
     }
     pump(s);
@@ -399,7 +408,7 @@ static void commit_next(struct sched *s)
     for (size_t k = 0; k < s->n_storing; k++) {
         struct task *t = &s->tasks[s->storing[k]];
         s->committing[k] = t->i;
-        s->puts[k] = (struct store_put){t->job.record, node_of(t)->id, t->job.bytes_read, t->job.bytes_written};
+        s->puts[k] = (struct store_put){t->job.record, node_of(t)->id, t->fetched ? "cached" : "ran", t->job.bytes_read, t->job.bytes_written};
     }
     s->n_committing = s->n_storing;
     s->n_storing = 0;
@@ -409,6 +418,34 @@ static void commit_next(struct sched *s)
     s->n_committing = 0;
     for (size_t k = 0; k < n; k++)
         task_fail(s, &s->tasks[s->committing[k]], e.code, &e);
+}
+
+/* ---- the remote cache ---- */
+
+static void send_work(void *u)
+{
+    struct task *t = u;
+    share_send(&t->s->share, planned_of(t)->record, &t->progress);
+}
+
+static void send_done(void *u)
+{
+    struct task *t = u;
+    deliver_news(t);
+    t->s->sending--;
+    pump(t->s);
+}
+
+static void send_next(struct sched *s)
+{
+    struct err ignored;
+    if (atomic_load(&s->cancel) || !share_sends(&s->share))
+        s->n_sends = s->sent;
+    while (s->sent < s->n_sends && s->sending < SENDERS) {
+        s->sending++;
+        if (pool_submit(s->pool, send_work, send_done, &s->tasks[s->sends[s->sent++]], &ignored) != 0)
+            s->sending--;
+    }
 }
 
 /* ---- after running ---- */
@@ -463,7 +500,8 @@ static void work_done(void *u)
     if (t->rc == ERR_CANCELLED && atomic_load(&t->timed_out) && !atomic_load(&s->cancel))
         err_set(&t->err, ERR_CANCELLED, "stopped: it ran longer than the limit of %g s", s->o.timeout);
     if (t->rc == 0) {
-        check_memory(t);
+        if (!t->fetched)
+            check_memory(t);
         planned_of(t)->record = t->job.record;
         t->phase = TASK_STORING;
         s->storing[s->n_storing++] = t->i;
@@ -567,9 +605,10 @@ static void pump(struct sched *s)
         admit(s);
     } while (s->ended != before);
     commit_next(s);
+    send_next(s);
     if (atomic_load(&s->cancel) && s->ended + s->running + s->n_storing + s->n_committing < s->n)
         drop_waiting(s);
-    if (s->ended == s->n)
+    if (s->ended == s->n && s->sending == 0)
         pool_stop(s->pool);
 }
 
@@ -694,6 +733,7 @@ static int setup(struct sched *s, struct err *e)
 {
     s->n = s->plan->graph->n;
     s->locked = s->resting = -1;
+    s->sends = calloc(s->n + 1, sizeof *s->sends);
     s->storing = calloc(s->n + 1, sizeof *s->storing);
     s->committing = calloc(s->n + 1, sizeof *s->committing);
     s->puts = calloc(s->n + 1, sizeof *s->puts);
@@ -701,12 +741,13 @@ static int setup(struct sched *s, struct err *e)
     s->heap = calloc(s->n + 1, sizeof *s->heap);
     s->woken = calloc(2 * s->n + 1, sizeof *s->woken);
     s->skip = calloc(s->n + 1, sizeof *s->skip);
-    if (!s->tasks || !s->heap || !s->woken || !s->skip || !s->storing || !s->committing || !s->puts || index_consumers(s) < 0 || keymap_init(&s->keys, s->n) != 0)
+    if (!s->tasks || !s->heap || !s->woken || !s->skip || !s->sends || !s->storing || !s->committing || !s->puts || index_consumers(s) < 0 || keymap_init(&s->keys, s->n) != 0)
         return err_nomem(e, s->n * sizeof *s->tasks, "the schedule");
     init_tasks(s);
     set_limits(s);
     struct pool_calls calls = {.u = s, .tick = on_tick, .interrupted = on_interrupt, .tick_ms = TICK_MS};
-    return pool_new(s->o.jobs + 1, &calls, &s->pool, e);
+    int rc = share_open(&s->share, s->plan->store, e);
+    return rc == 0 ? pool_new(s->o.jobs + 1 + (s->share.remote ? SENDERS : 0), &calls, &s->pool, e) : rc;
 }
 
 /* Blocked nodes fail first, so that a run that cannot come to its end does not begin. */
@@ -745,6 +786,8 @@ static void teardown(struct sched *s)
     free(s->heap);
     free(s->woken);
     free(s->skip);
+    share_close(&s->share);
+    free(s->sends);
     free(s->storing);
     free(s->committing);
     free(s->puts);

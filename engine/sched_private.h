@@ -12,6 +12,7 @@
 #include "engine/keymap.h"
 #include "engine/runner.h"
 #include "engine/sched.h"
+#include "engine/share.h"
 #include "runtime/exec/pool.h"
 
 enum task_phase {
@@ -48,6 +49,7 @@ struct task {
     struct progress progress;
     struct runner_job job;
     int rc;
+    bool fetched;         /* its record came from the remote cache */
     int attempt;          /* retries so far */
     double not_before;    /* of the next attempt, in seconds since the run began */
     double began;         /* this attempt */
@@ -77,6 +79,9 @@ struct sched {
     size_t running;       /* admitted; those whose operator runs are in `active` */
     struct task *active[POOL_MAX_THREADS];
     size_t n_active;
+    struct share share;
+    size_t *sends, n_sends, sent;     /* tasks whose record goes to the remote; the first `sent` are on their way or there */
+    size_t sending;
     size_t *storing, n_storing;       /* tasks whose record waits to be put */
     size_t *committing, n_committing; /* those of the commit in flight */
     struct store_put *puts;           /* of the same */

@@ -7,7 +7,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="build-essential cmake ninja-build pkg-config libyaml-dev libopenblas-openmp-dev libdnnl-dev libuv1-dev
-libsqlite3-dev libssl-dev libjansson-dev libpcre2-dev libutf8proc-dev libcmocka-dev"
+libsqlite3-dev libssl-dev libjansson-dev libpcre2-dev libutf8proc-dev libcmocka-dev
+libcurl4-openssl-dev"
 
 missing=""
 if [ "${1:-}" != --no-install ] && command -v dpkg-query >/dev/null 2>&1; then

@@ -126,7 +126,7 @@ static int put_rows(struct db *db, const struct store_put *p, size_t n, int64_t 
             rc = put_expanded_row(db, &r->key, r->expanded, e);
         if (rc == 0 && run && p[i].node)
             rc = put_run_node_row(db, run,
-                                  &(struct node_run){.node = p[i].node, .status = "ran", .key = &r->key, .wall = r->wall, .cpu = r->cpu,
+                                  &(struct node_run){.node = p[i].node, .status = p[i].status, .key = &r->key, .wall = r->wall, .cpu = r->cpu,
                                                      .peak_memory = r->peak_memory, .bytes_read = p[i].bytes_read,
                                                      .bytes_written = p[i].bytes_written},
                                   e);

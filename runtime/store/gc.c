@@ -22,7 +22,7 @@
 #include "runtime/base/fs.h"
 #include "runtime/store/inventory.h"
 
-enum { CHECKPOINT_AGE = 30 * 86400 };
+enum { CHECKPOINT_AGE = 30 * 86400, PARTIAL_AGE = 7 * 86400 };
 
 /* ---- du, ls ---- */
 
@@ -247,6 +247,28 @@ static int sweep_checkpoints(struct store *s, const struct gc_options *o, struct
     return rc;
 }
 
+/* Downloads that nobody went on with. */
+static int sweep_partial(struct store *s, const struct gc_options *o, struct gc_result *out, struct err *e)
+{
+    char **names = NULL, *dir = fs_join(s->dir, "partial");
+    size_t n = 0;
+    int rc = dir ? fs_list(dir, &names, &n, e) : err_nomem(e, 0, "a path");
+    rc = rc == ERR_NOTFOUND ? 0 : rc;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        struct stat st;
+        char *path = fs_join(dir, names[i]);
+        if (path && stat(path, &st) == 0 && time(NULL) - st.st_mtim.tv_sec > PARTIAL_AGE) {
+            out->bytes += (uint64_t)st.st_size;
+            if (!o->dry_run)
+                unlink(path);
+        }
+        free(path);
+    }
+    fs_list_free(names, n);
+    free(dir);
+    return rc;
+}
+
 static int prune_rows(struct store *s, struct err *e)
 {
     static const enum db_query prunes[] = {Q_EXPANDED_PRUNE, Q_USE_PRUNE};
@@ -280,6 +302,8 @@ int store_gc(struct store *s, const struct gc_options *o, const struct progress 
         rc = sweep_blobs(s, &v, o, began, p, out, e);
     if (rc == 0)
         rc = sweep_checkpoints(s, o, out, e);
+    if (rc == 0)
+        rc = sweep_partial(s, o, out, e);
     if (rc == 0 && !o->dry_run)
         rc = prune_rows(s, e);
     inventory_release(&v);

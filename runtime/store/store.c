@@ -21,7 +21,7 @@ static const char format_text[] = "pkgraph store 1\n";
 
 static bool ours(const char *name)
 {
-    static const char *const known[] = {"format", "blobs", "tmp", "locks", "checkpoints", "index.sqlite"};
+    static const char *const known[] = {"format", "blobs", "tmp", "locks", "checkpoints", "partial", "index.sqlite"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strncmp(name, known[i], strlen(known[i])) == 0)
             return true;

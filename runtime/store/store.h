@@ -88,7 +88,7 @@ int store_put_record(struct store *s, const struct record *r, struct err *e);
 /* Many at once, for the price of one: all or none. run: their rows in the history, too (0: none). */
 struct store_put {
     const struct record *record;
-    const char *node;                   /* for the history; may be NULL */
+    const char *node, *status;          /* for the history; node NULL: not in it */
     uint64_t bytes_read, bytes_written;
 };
 int store_put_records(struct store *s, const struct store_put *p, size_t n, int64_t run, struct err *e);

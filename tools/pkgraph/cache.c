@@ -9,6 +9,7 @@
 #include "engine/param.h"
 #include "runtime/base/fs.h"
 #include "runtime/store/gc.h"
+#include "runtime/store/transfer.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
 
@@ -201,6 +202,82 @@ static int unpin(struct store *s, const char *name)
     return STATUS_DONE;
 }
 
+/* ---- the remote cache ---- */
+
+static int open_remote(const struct args *a, struct remote **r)
+{
+    struct err e = {0};
+    if (remote_from_env(r, &e) != 0)
+        return failed(&e);
+    return *r ? STATUS_DONE : usage_error(a->command, "no remote cache: set $PKGRAPH_REMOTE to its address, such as https://cache.example.org/pkgraph");
+}
+
+static void print_moved(const char *did, const struct transfer_result *m)
+{
+    char x[TEXT_MAX];
+    printf("%s %zu record%s with %zu file%s, %s\n", did, m->records, m->records == 1 ? "" : "s", m->files, m->files == 1 ? "" : "s",
+           text_bytes(x, (double)m->bytes));
+}
+
+static int push(struct store *s, const struct args *a)
+{
+    struct remote *r = NULL;
+    struct record_row *rows = NULL;
+    struct transfer_result m = {0};
+    struct err e = {0};
+    size_t n = 0;
+    int status = open_remote(a, &r);
+    if (status != STATUS_DONE)
+        return status;
+    int rc = store_ls(s, &rows, &n, &e);
+    struct digest *keys = rc == 0 ? calloc(n + 1, sizeof *keys) : NULL;
+    for (size_t i = 0; keys && i < n; i++)
+        keys[i] = rows[i].key;
+    if (rc == 0)
+        rc = keys ? transfer_push_all(s, r, keys, n, &m, &e) : err_nomem(&e, n, "a list");
+    print_moved("sent", &m);
+    free(keys);
+    store_ls_free(rows, n);
+    remote_free(r);
+    return rc == 0 ? STATUS_DONE : failed(&e);
+}
+
+/* Of a spec: what can be fetched now shows the keys of what depends on it, so it goes by rounds. */
+static int pull(const struct args *a)
+{
+    struct args spec = *a;
+    struct session s = {0};
+    struct remote *r = NULL;
+    struct transfer_result sum = {0}, m = {.records = 1};
+    struct err e = {0};
+    int status = open_remote(a, &r), rc = 0;
+    spec.pos++;
+    spec.n_pos = 1;
+    if (status == STATUS_DONE)
+        status = session_open(&s, &spec, SESSION_STORE | SESSION_PLAN | SESSION_READ);
+    struct digest *keys = status == STATUS_DONE ? calloc(s.graph->n + 1, sizeof *keys) : NULL;
+    while (keys && status == STATUS_DONE && rc == 0 && m.records) {
+        size_t n = 0;
+        for (size_t i = 0; i < s.graph->n; i++)
+            if (s.plan->nodes[i].keyed && s.plan->nodes[i].state == NODE_RUN)
+                keys[n++] = s.plan->nodes[i].key;
+        rc = transfer_pull_all(s.store, r, keys, n, &m, &e);
+        sum.records += m.records;
+        sum.files += m.files;
+        sum.bytes += m.bytes;
+        if (rc == 0 && m.records)
+            status = session_plan(&s, &spec, true);
+    }
+    if (keys) {
+        print_moved("fetched", &sum);
+        printf("%zu of %zu nodes are up to date\n", s.plan ? s.plan->n_uptodate : 0, s.graph->n);
+    }
+    free(keys);
+    session_close(&s);
+    remote_free(r);
+    return rc == 0 ? status : failed(&e);
+}
+
 static int with_store(const struct args *a, const char *what)
 {
     struct store *s = NULL;
@@ -216,6 +293,7 @@ static int with_store(const struct args *a, const char *what)
                  : strcmp(what, "gc") == 0     ? gc(s, a)
                  : strcmp(what, "verify") == 0 ? verify(s, a)
                  : strcmp(what, "pins") == 0   ? pins(s)
+                 : strcmp(what, "push") == 0   ? push(s, a)
                                                : unpin(s, a->pos[1]);
     store_close(s);
     return status;
@@ -226,15 +304,15 @@ static int run_cache(const struct args *a)
     static const struct {
         const char *name;
         size_t n_pos;
-    } verbs[] = {{"du", 1}, {"ls", 1}, {"gc", 1}, {"verify", 1}, {"pins", 1}, {"pin", 3}, {"unpin", 2}};
+    } verbs[] = {{"du", 1}, {"ls", 1}, {"gc", 1}, {"verify", 1}, {"pins", 1}, {"pin", 3}, {"unpin", 2}, {"push", 1}, {"pull", 2}};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (strcmp(a->pos[0], verbs[i].name) != 0)
             continue;
         if (a->n_pos != verbs[i].n_pos)
             return usage_error(a->command, "`cache %s` takes %zu argument%s", verbs[i].name, verbs[i].n_pos - 1, verbs[i].n_pos == 2 ? "" : "s");
-        return strcmp(a->pos[0], "pin") == 0 ? pin(a) : with_store(a, a->pos[0]);
+        return strcmp(a->pos[0], "pin") == 0 ? pin(a) : strcmp(a->pos[0], "pull") == 0 ? pull(a) : with_store(a, a->pos[0]);
     }
-    return usage_error(a->command, "cache %s: it is one of du, ls, gc, verify, pins, pin, unpin", a->pos[0]);
+    return usage_error(a->command, "cache %s: it is one of du, ls, gc, verify, pins, pin, unpin, push, pull", a->pos[0]);
 }
 
 static const struct option_def options[] = {
@@ -249,16 +327,18 @@ static const struct option_def options[] = {
 
 const struct command cmd_cache = {
     .name = "cache",
-    .usage = "du|ls|gc|verify|pins|pin NAME SPEC|unpin NAME",
+    .usage = "du|ls|gc|verify|pins|pin NAME SPEC|unpin NAME|push|pull SPEC",
     .summary = "the store: its size, its records, removing what is old, checking every byte",
     .about = "gc without limits removes files that no record names. What a pin holds and what a running process uses stays.\n"
-             "verify reads and digests every file, removes damaged ones (they are computed again when needed), status 1 if any.",
+             "verify reads and digests every file, removes damaged ones (they are computed again when needed), status 1 if any.\n"
+             "push and pull use the server at $PKGRAPH_REMOTE, which runs ask, too, before a node runs: push sends every record that\n"
+             "it lacks, pull fetches what it has of a specification.",
     .example = "pkgraph cache du\n"
                "pkgraph cache gc --max-size 50GiB --dry-run\n"
                "pkgraph cache pin paper specs/llama13b_to_7b.yaml",
     .options = options,
     .min_pos = 1,
     .max_pos = 3,
-    .pos_choices = "du|ls|gc|verify|pins|pin|unpin",
+    .pos_choices = "du|ls|gc|verify|pins|pin|unpin|push|pull",
     .run = run_cache,
 };

@@ -31,6 +31,11 @@ static int budget(const struct args *a, struct sched_options *o)
         return STATUS_USAGE;
     if (size && (!parse_size(str_of(size), &mem) || mem <= 0))
         return usage_error(a->command, "--mem %s: a size such as 16GiB", size);
+    double limit = 0;
+    const char *time_limit = args_get(a, "timeout");
+    if (time_limit && (!parse_duration(str_of(time_limit), &limit) || limit <= 0))
+        return usage_error(a->command, "--timeout %s: a time such as 30min or 2h", time_limit);
+    o->timeout = limit;
     o->jobs = (int)jobs;
     o->cpus = (int)cpus;
     o->mem = (uint64_t)mem;
@@ -147,6 +152,7 @@ static const struct option_def options[] = {
     {.name = "cpus", .arg = "N", .help = "processors to use (default: all that this process may use)"},
     {.name = "mem", .arg = "SIZE", .help = "memory to use, such as 16GiB (default: what is free)"},
     {.name = "keep-going", .help = "after a failure, still run what does not depend on it"},
+    {.name = "timeout", .arg = "TIME", .help = "a node that runs longer than this fails, such as 30min (default: no limit)"},
     {.name = "events", .arg = "FILE", .help = "write every event as a line of JSON"},
     {.name = "trace", .arg = "FILE", .help = "write the timeline for chrome://tracing or ui.perfetto.dev"},
     {.name = "quiet", .letter = 'q', .help = "no progress and no summary: warnings, errors and the table alone"},

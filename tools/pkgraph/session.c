@@ -59,8 +59,11 @@ static int open_store(struct session *s, const struct args *a, unsigned what)
     if (!(what & SESSION_STORE) && !fs_is_dir(dir))
         return STATUS_DONE;
     struct err e = {0};
-    if (store_open(dir, &s->store, &e) == 0)
+    if (store_open(dir, &s->store, &e) == 0) {
+        if (store_warning(s->store))
+            say("warning: %s", store_warning(s->store));
         return STATUS_DONE;
+    }
     say_err(&e);
     return STATUS_FAILED;
 }
