@@ -67,6 +67,27 @@ assert j["metrics"]["win_rate"] == 50 and abs(j["stderr"]["win_rate"] - 28.86751
 assert m("gsm")["limit"] == {"rows": 2, "of": 3, "sample": "first"} and "direct" in m("gsm")["protocol"]
 P
 
+# ---- results for programs that read lm-evaluation-harness
+pk export s.yaml mm0 out/lm --as lm-eval
+is_status 0 "export --as lm-eval"
+pk export s.yaml ni.predictions out/lm2 --as lm-eval
+is_status 2 "predictions --as lm-eval"
+says "is for metrics" "predictions --as lm-eval"
+python3 - <<'P' || fail "results of lm-eval"
+import json
+r, m = json.load(open("out/lm/results.json")), json.load(open("out/mm0/metrics.json"))
+t = r["results"]["pkgraph_mmlu"]
+assert abs(t["acc,none"] - m["metrics"]["acc"] / 100) < 1e-12 and abs(t["acc_stderr,none"] - m["stderr"]["acc"] / 100) < 1e-12
+assert abs(r["results"]["pkgraph_mmlu_anatomy"]["acc,none"] - m["by"]["subject"]["anatomy"] / 100) < 1e-12
+assert r["group_subtasks"]["pkgraph_mmlu"] == ["pkgraph_mmlu_anatomy", "pkgraph_mmlu_sociology"]
+assert r["n-shot"]["pkgraph_mmlu"] == 0 and r["n-samples"]["pkgraph_mmlu"] == {"original": 12, "effective": 12}
+assert r["higher_is_better"]["pkgraph_mmlu"]["acc"] is True
+P
+pk show s.yaml mm0
+says "+-" "show of a group"
+says "LLaMA-1 7B, LoRA" "show beside the published rows"
+says "43.43" "show beside the published rows"
+
 # ---- outputs of an earlier node instead of generating
 spec
 add al2 "task: alpaca, path: alpaca.json, outputs: out/al/outputs.json, judge: judged.json"

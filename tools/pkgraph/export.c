@@ -7,6 +7,7 @@
 
 #include "tools/pkgraph/export_dir.h"
 #include "tools/pkgraph/export_hf.h"
+#include "tools/pkgraph/export_lmeval.h"
 #include "tools/pkgraph/export_peft.h"
 #include "tools/pkgraph/export_verify.h"
 #include "tools/pkgraph/session.h"
@@ -46,6 +47,8 @@ static int fill(struct export_dir *d, struct session *s, const struct args *args
         return export_peft(d, s->store, a, (int)rank, args_get(args, "base"), e);
     if (rank || args_has(args, "base") || args_has(args, "verify"))
         return err_set(e, ERR_INPUT, "--rank, --base and --verify belong to --as peft");
+    if (as && strcmp(as, "lm-eval") == 0)
+        return export_lmeval(d, s->store, a, e);
     if (as && strcmp(as, "hf") == 0 && !model)
         return err_set(e, ERR_INPUT, "--as hf is for models; this is of type %s", a->type);
     int rc = model ? export_hf(d, s->store, a, e) : 0;
@@ -95,8 +98,8 @@ static int run_export(const struct args *a)
 }
 
 static const struct option_def options[] = {
-    {.name = "as", .arg = "FORM", .help = "peft: one adapter for the original base (adapters); hf: a Hugging Face folder (models)",
-     .choices = "peft|hf"},
+    {.name = "as", .arg = "FORM", .help = "peft: one adapter for the original base (adapters); hf: a Hugging Face folder (models); lm-eval: results as lm-evaluation-harness writes them (metrics)",
+     .choices = "peft|hf|lm-eval"},
     {.name = "rank", .arg = "N", .help = "with --as peft: truncate to this rank, and print each module's relative error"},
     {.name = "base", .arg = "NAME", .help = "with --as peft: base_model_name_or_path of adapter_config.json"},
     {.name = "verify", .help = "with --as peft: read it again and print the largest difference of logits on the base model"},

@@ -12,6 +12,7 @@
 #include "runtime/model/model.h"
 #include "runtime/text/rows.h"
 #include "tools/pkgraph/metrics.h"
+#include "tools/pkgraph/published.h"
 #include "tools/pkgraph/show.h"
 #include "tools/pkgraph/term.h"
 
@@ -65,10 +66,12 @@ static int show_metrics(const struct session *s, const struct artifact *a)
     for (void *it = js_iter(by); it; it = js_next(by, it)) {
         const struct js *g = js_iter_value(it);
         const struct js *m = js_get(g, "metrics") ? js_get(g, "metrics") : g;
-        metric_rows(&t, m, js_get(g, "stderr"), js_iter_key(it));
+        const struct js *errors = js_get(g, "stderr") ? js_get(g, "stderr") : js_get(js_get(j, "by_stderr"), js_iter_key(it));
+        metric_rows(&t, m, errors, js_iter_key(it));
     }
     table_print(&t, true, stdout);
     table_release(&t);
+    published_print(j, stdout);
     js_free(j);
     return STATUS_DONE;
 }
