@@ -150,6 +150,9 @@ static void edges(void **state)
     gsm8k_exemplar(STR("q"), STR("a <<unclosed"), &b);
     assert_string_equal(b.p, "Question: q\nAnswer: a <<unclosed. So the answer is .");
     buf_release(&b);
+    gsm8k_exemplar_direct(STR(" q "), STR("a <<1>>b\n#### 1,000 "), &b);
+    assert_string_equal(b.p, "Question: q\nAnswer: 1,000");
+    buf_release(&b);
 }
 
 int main(void)
