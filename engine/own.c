@@ -218,7 +218,9 @@ static int take_params(struct own_context *c, const struct enode *n, struct own 
     for (size_t i = 0; params && i < params->n; i++) {
         const struct ypair *p = &params->pairs[i];
         size_t k = names_get(&o->op->params, p->key);
-        if (k == NAMES_NONE) {
+        if (k == NAMES_NONE && p->value->removes) {
+            continue; /* the operator was changed, and this parameter is of the old one */
+        } else if (k == NAMES_NONE) {
             own_unknown_param(c->d, p->at, o->op->op, p->key.p);
             o->bad = true;
         } else if (!from_outside(c, n, p->key.p)) {
@@ -350,7 +352,7 @@ static int resolve_inputs(struct own_context *c, struct own *o, const struct yno
     const struct op *op = o->op->op;
     for (size_t i = 0; in && i < in->n; i++) {
         const struct ynode *v = in->pairs[i].value;
-        if (port_index(op->inputs, in->pairs[i].key.p) < 0)
+        if (port_index(op->inputs, in->pairs[i].key.p) < 0 && !v->removes)
             unknown_port(c, op, &in->pairs[i]);
         if (v->kind == Y_SCALAR)
             v = scope_subst(c->scope, v);
@@ -494,6 +496,8 @@ static int check_default(struct own_context *c, struct op_entry *x, const struct
         return err_nomem(e, 0, "defaults");
     for (size_t i = 0; i < map->n; i++) {
         size_t k = names_get(&x->params, map->pairs[i].key);
+        if (k == NAMES_NONE && map->pairs[i].value->removes)
+            continue;
         if (k == NAMES_NONE)
             own_unknown_param(c->d, map->pairs[i].at, x->op, map->pairs[i].key.p);
         else if (take_value(c, &o, k, map->pairs[i].value, x->op->name))

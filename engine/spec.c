@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/names.h"
 #include "engine/param.h"
@@ -87,6 +88,18 @@ static void recount(struct ynode *m)
     }
 }
 
+static const struct ynode *removal(struct arena *a, const struct ynode *old, const struct ynode *null)
+{
+    if (null->removes || (ynode_is_null(old) && !old->removes))
+        return null;
+    struct ynode *y = arena_alloc(a, sizeof *y);
+    if (y) {
+        *y = *null;
+        y->removes = true;
+    }
+    return y;
+}
+
 static bool merge_pairs(struct arena *a, struct ynode *out, const struct ynode *over, const struct names *where)
 {
     for (size_t i = 0; i < over->n; i++) {
@@ -96,7 +109,8 @@ static bool merge_pairs(struct arena *a, struct ynode *out, const struct ynode *
             out->pairs[out->n++] = *p;
             continue;
         }
-        out->pairs[at].value = ynode_merge(a, out->pairs[at].value, p->value);
+        const struct ynode *old = out->pairs[at].value;
+        out->pairs[at].value = ynode_is_null(p->value) ? removal(a, old, p->value) : ynode_merge(a, old, p->value);
         if (!out->pairs[at].value)
             return false;
     }
@@ -168,6 +182,28 @@ static bool check_sections(struct loader *l, const struct ynode *root)
 
 static int load_file(struct loader *l, const char *file, const struct ynode *from, const struct ynode **out, struct err *e);
 
+/* specs/qwen/../base.yaml as specs/base.yaml, where that is the same file (a link to a folder makes it another). */
+static void shorten(char *path)
+{
+    struct stat was, is;
+    for (char *up = strstr(path, "/../"); up; up = strstr(path, "/../")) {
+        char *name = up;
+        while (name > path && name[-1] != '/')
+            name--;
+        char *old = strdup(path);
+        if (!old)
+            return;
+        memmove(name, up + 4, strlen(up + 4) + 1);
+        bool same = name < up && strncmp(old + (name - path), "../", 3) != 0 && strncmp(old + (name - path), "./", 2) != 0 &&
+                    stat(old, &was) == 0 && stat(path, &is) == 0 && was.st_dev == is.st_dev && was.st_ino == is.st_ino;
+        if (!same)
+            memcpy(path, old, strlen(old) + 1);
+        free(old);
+        if (!same)
+            return;
+    }
+}
+
 static int extend_one(struct loader *l, const char *file, const struct ynode *y, const struct ynode **base, struct err *e)
 {
     if (y->kind != Y_SCALAR || y->text.n == 0) {
@@ -181,6 +217,8 @@ static int extend_one(struct loader *l, const char *file, const struct ynode *y,
     char *dir = fs_dirname(file), *joined = NULL;
     if (dir)
         joined = strcmp(dir, ".") == 0 && !strchr(file, '/') ? str_dup(y->text) : fs_join(dir, y->text.p);
+    if (joined)
+        shorten(joined);
     const char *path = joined ? arena_str(l->arena, str_of(joined)) : NULL;
     free(dir);
     free(joined);

@@ -29,6 +29,7 @@ struct ynode {
     enum ynode_kind kind;
     bool plain;      /* scalar without quotes: may mean a number, a boolean or null */
     bool dollar;     /* "${" stands in it or below it */
+    bool removes;    /* a null that took the place of something in a merge: names that nobody knows are no error there */
     struct place at;
     struct str text; /* scalar; NUL-terminated too */
     size_t n;

@@ -76,7 +76,7 @@ static void test_scalars(void **state)
 {
     (void)state;
     is_json("[true, True, false, null, ~, 3, -4, 0.5, 3e-4, 1e3, \"3\", 'true', text, 1_000, yes, no, 0x10, .5, 1.2.3]",
-            "[true,true,false,null,null,3,-4,0.5,0.0003,1e+03,\"3\",\"true\",\"text\",1000,\"yes\",\"no\",\"0x10\",0.5,\"1.2.3\"]");
+            "[true,true,false,null,null,3,-4,0.5,0.0003,1000.0,\"3\",\"true\",\"text\",1000,\"yes\",\"no\",\"0x10\",0.5,\"1.2.3\"]");
 }
 
 static void test_merge(void **state)
