@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tools/pkgraph/export_dir.h"
+#include "tools/pkgraph/export_gguf.h"
 #include "tools/pkgraph/export_hf.h"
 #include "tools/pkgraph/export_lmeval.h"
 #include "tools/pkgraph/export_peft.h"
@@ -45,8 +46,12 @@ static int fill(struct export_dir *d, struct session *s, const struct args *args
         return err_set(e, ERR_INPUT, "nothing was written");
     if (as && strcmp(as, "peft") == 0)
         return export_peft(d, s->store, a, (int)rank, args_get(args, "base"), e);
-    if (rank || args_has(args, "base") || args_has(args, "verify"))
-        return err_set(e, ERR_INPUT, "--rank, --base and --verify belong to --as peft");
+    if (args_has(args, "base") || args_has(args, "verify"))
+        return err_set(e, ERR_INPUT, "--base and --verify belong to --as peft");
+    if (as && strcmp(as, "gguf") == 0)
+        return export_gguf(d, s->store, a, args_get(args, "dtype"), (int)rank, e);
+    if (rank || args_get(args, "dtype"))
+        return err_set(e, ERR_INPUT, rank ? "--rank belongs to --as peft and --as gguf" : "--dtype belongs to --as gguf");
     if (as && strcmp(as, "lm-eval") == 0)
         return export_lmeval(d, s->store, a, e);
     if (as && strcmp(as, "hf") == 0 && !model)
@@ -98,9 +103,12 @@ static int run_export(const struct args *a)
 }
 
 static const struct option_def options[] = {
-    {.name = "as", .arg = "FORM", .help = "peft: one adapter for the original base (adapters); hf: a Hugging Face folder (models); lm-eval: results as lm-evaluation-harness writes them (metrics)",
-     .choices = "peft|hf|lm-eval"},
-    {.name = "rank", .arg = "N", .help = "with --as peft: truncate to this rank, and print each module's relative error"},
+    {.name = "as", .arg = "FORM", .help = "peft: one adapter for the original base (adapters); hf: a Hugging Face folder (models); "
+     "gguf: for llama.cpp and Ollama (models, adapters); lm-eval: results as lm-evaluation-harness writes them (metrics)",
+     .choices = "peft|hf|gguf|lm-eval"},
+    {.name = "dtype", .arg = "TYPE", .help = "with --as gguf, of models: type of the matrices; as stored when not given",
+     .choices = "f32|f16|bf16|q8_0"},
+    {.name = "rank", .arg = "N", .help = "of adapters, --as peft or gguf: truncate to this rank (peft: and print each module's relative error)"},
     {.name = "base", .arg = "NAME", .help = "with --as peft: base_model_name_or_path of adapter_config.json"},
     {.name = "verify", .help = "with --as peft: read it again and print the largest difference of logits on the base model"},
     {.name = "force", .help = "replace files that are there with another content"},
@@ -117,6 +125,7 @@ const struct command cmd_export = {
              "Files appear under their names only when all are written; foreign files are not replaced without --force.",
     .example = "pkgraph export specs/quickstart.yaml teacher teacher-hf --as hf\n"
                "pkgraph export specs/quickstart.yaml svd svd-adapter --as peft --verify\n"
+               "pkgraph export specs/quickstart.yaml teacher teacher-gguf --as gguf --dtype q8_0\n"
                "pkgraph export specs/quickstart.yaml svd.log logs",
     .options = options,
     .min_pos = 3,
