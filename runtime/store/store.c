@@ -126,7 +126,8 @@ static int open_index(struct store *s, struct err *e)
         rc = err_errno(e, "%s: the store cannot be written; choose another with --store DIR or $PKGRAPH_STORE", lock);
     while (rc == 0 && flock(fd, LOCK_EX) < 0)
         if (errno != EINTR)
-            rc = err_errno(e, "%s: lock", lock);
+            rc = err_errno(e, "%s: cannot be locked; the store needs a file system with locks, such as a local disk: choose one with"
+                              " --store DIR or $PKGRAPH_STORE", lock);
     if (rc == 0) {
         rc = db_open(index, &s->db, e);
         if (rc == ERR_DAMAGED) {

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+kills=${KILLS:-12}
+. "$PKG_SOURCE/tests/fault/kills.bash"
