@@ -36,6 +36,7 @@ add aljudged "task: alpaca, path: alpaca.json, judge: judged.json"
 add gsm "task: gsm8k, path: gsm.jsonl, shots_path: gsm.jsonl, n_shot: 2, cot: false, limit: 2"
 pk run s.yaml -q
 is_status 0 "every task runs"
+says "mmlu 5-shot acc % (4 of 6)" "the table"
 for n in mm0 mm5 mm1 ni nirows al aljudged gsm; do
     for p in metrics predictions; do pk export s.yaml $n.$p out/$n; is_status 0 "export $n.$p"; done
 done

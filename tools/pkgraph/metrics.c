@@ -127,22 +127,38 @@ static bool named_like(const struct js *m, const char *task)
     return false;
 }
 
+/* "gsm8k 8-shot exact_match %", "mmlu acc % (100 of 14042)": what was measured under another protocol or on a part of the rows
+ * must not stand in one column with the whole. */
+static void benchmark_column(char *out, size_t size, const struct js *j, const char *name)
+{
+    const struct js *limit = js_get(j, "limit");
+    long long shots = (long long)js_int(js_get(j, "n_shot"), 0);
+    char with[40] = "", part[80] = "";
+    if (shots > 0)
+        snprintf(with, sizeof with, " %lld-shot", shots);
+    if (limit)
+        snprintf(part, sizeof part, " (%lld of %lld)", (long long)js_int(js_get(limit, "rows"), 0), (long long)js_int(js_get(limit, "of"), 0));
+    snprintf(out, size, "%s%s %s %%%s", js_cstr(js_get(j, "task")), with, name, part);
+}
+
 static void put_metrics(struct sheet *s, const struct node *n, size_t node, const struct js *j)
 {
     const struct js *m = js_get(j, "metrics"), *errors = js_get(j, "stderr");
     const char *task = js_cstr(js_get(j, "task"));
     for (void *it = js_iter(m); it; it = js_next(m, it)) {
         const char *name = js_iter_key(it);
-        char column[160], text[METRIC_MAX];
+        char column[240], text[METRIC_MAX];
         bool plain = plain_metric(name);
         if (task && !plain && strncmp(name, task, strlen(task)) != 0) /* gsm8k exact_match, but loss, exact_match */
-            snprintf(column, sizeof column, "%s %s %%", task, name);
+            benchmark_column(column, sizeof column, j, name);
         else
             snprintf(column, sizeof column, "%s%s", name, plain ? "" : " %");
         if (js_kind(js_iter_value(it)) != JS_INT && js_kind(js_iter_value(it)) != JS_REAL)
             continue;
         if (named_like(m, task) && strncmp(name, task, strlen(task)) != 0)
             continue;
+        if (strcmp(name, "finished") == 0 && js_len(m) > 1)
+            continue; /* `show` has it */
         put(s, n, node, column, metric_text(text, name, js_num(js_iter_value(it), NAN), js_num(js_get(errors, name), NAN)));
     }
 }
