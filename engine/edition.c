@@ -243,10 +243,15 @@ static void check_variant_names(struct editions *x)
             if (n < 256)
                 names[n++] = x->v[k].variant;
         }
+        char hint[300] = "";
         const char *near = found ? NULL : nearest_name(want, names, n);
+        if (near)
+            snprintf(hint, sizeof hint, "did you mean \"%.200s\"?", near);
+        else
+            for (size_t k = 0, at = 0; k < n && at < 200; k++)
+                at += (size_t)snprintf(hint + at, sizeof hint - at, "%s%.60s", k ? ", " : "it has ", names[k]);
         if (!found)
-            diag_add(x->d, DIAG_ERROR, (struct place){.file = x->spec->file}, near ? arena_printf(x->arena, "did you mean \"%s\"?", near) : NULL,
-                     "the spec has no variant \"%.80s\"", want);
+            diag_add(x->d, DIAG_ERROR, (struct place){.file = x->spec->file}, hint, "the spec has no variant \"%.80s\"", want);
     }
 }
 

@@ -6,6 +6,8 @@
 
 #include "engine/op_private.h"
 
+enum { MAX_SOURCES = 6 };
+
 /* The place that the operator blames, else the node's. */
 static struct place blamed(const struct node *n, const struct inst *in, const struct op_infer *x, const struct via **via)
 {
@@ -28,10 +30,15 @@ static void report(struct graph *g, struct node *n, const struct inst *in, const
 {
     const struct via *via;
     struct place at = blamed(n, in, x, &via);
-    (void)g;
     diag_add(d, DIAG_ERROR, at, NULL, "%s (%s): %s", n->base, n->op->name, msg);
     for (; via; via = via->next)
         diag_via(d, via->at, "%s", via->text);
+    int k = x->blame_param ? op_param_index(n->op, x->blame_param) : -1;
+    bool given = k >= 0 && n->values[k].at.file; /* the place says it all */
+    for (size_t i = 0; !given && i < n->n_edges && i < MAX_SOURCES; i++) {
+        const struct node *from = &g->nodes[n->edges[i].from];
+        diag_via(d, from->at, "the input \"%s\" is %s (%s)", n->op->inputs[n->edges[i].port].name, from->id, from->op->name);
+    }
     if (strcmp(n->id, n->base) != 0)
         diag_via(d, n->at, "as node %s", n->id);
 }

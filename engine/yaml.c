@@ -27,6 +27,7 @@ struct frame {
 
 struct reader {
     yaml_parser_t parser;
+    struct str source;
     const char *file;
     struct arena *arena;
     struct diags *d;
@@ -324,10 +325,17 @@ static void syntax_error(struct reader *r)
     const char *problem = p->problem ? p->problem : "not YAML";
     if (p->error == YAML_READER_ERROR) {
         at.line = at.column = 1; /* the reader knows a byte offset only */
+        for (size_t i = 0; i < p->problem_offset && i < r->source.n; i++) {
+            unsigned char c = (unsigned char)r->source.p[i];
+            at.column = c == '\n' ? 1 : at.column + ((c & 0xc0) != 0x80);
+            at.line += c == '\n';
+        }
         complain(r, at, "a spec is UTF-8 text", "%s (byte %zu)", problem, p->problem_offset);
         return;
     }
-    const char *hint = strstr(problem, "cannot start any token") ? "text that starts with @, ` or a tab needs quotes" :
+    size_t mark = p->problem_mark.index; /* in characters: a tab after other alphabets is not seen */
+    bool tab = mark < r->source.n && r->source.p[mark] == '\t';
+    const char *hint = tab ? "YAML is indented with blanks, not with tabs" : strstr(problem, "cannot start any token") ? "text that starts with @, ` or a tab needs quotes" :
                        strstr(problem, "mapping values are not allowed") ? "a \": \" inside text needs quotes around the text" : NULL;
     complain(r, at, hint, "%s", problem);
     if (p->context)
@@ -359,6 +367,7 @@ int yaml_parse(struct str text, const char *file, struct arena *arena, struct di
         text = (struct str){text.p + 3, text.n - 3};
     if (!yaml_parser_initialize(&r.parser))
         return ERR_NOMEM;
+    r.source = text;
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
     read_events(&r);
