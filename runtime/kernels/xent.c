@@ -19,7 +19,7 @@ struct job {
     double *loss;
 };
 
-VECTOR static float row_max(const float *z, size_t n)
+VECTOR static float logits_max(const float *z, size_t n)
 {
     return vmax(z, n);
 }
@@ -56,7 +56,7 @@ static void one_row(void *u, size_t i)
     const struct job *j = u;
     const float *z = j->logits + i * j->ld;
     float *g = j->grad ? j->grad + i * j->ld : NULL;
-    float max = row_max(z, j->V), at = z[j->target[i]];
+    float max = logits_max(z, j->V), at = z[j->target[i]];
     double sum = 0;
     for (size_t k = 0; k < j->V; k += GROUP) {
         size_t n = j->V - k < GROUP ? j->V - k : GROUP;
