@@ -405,6 +405,11 @@ int runner_run(struct runner_job *job, struct err *e)
         rc = save(&r, job, &begin, e);
     else
         measure(job, &begin);
+    if (rc == 0 && js_refusals() > 0) { /* a file or descriptor, made now or while planning, may lack a field */
+        rc = err_set(e, ERR_NOMEM, "memory was refused to this process; the result may lack something and is not stored; run again");
+        record_free(job->record);
+        job->record = NULL;
+    }
     release(&r);
     par_follow_threads(NULL);
     par_set_threads(0);

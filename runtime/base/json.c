@@ -3,12 +3,33 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/base/fs.h"
+
+static _Atomic unsigned long refusals;
+
+static void *js_malloc(size_t n)
+{
+    void *p = malloc(n ? n : 1);
+    if (!p)
+        atomic_fetch_add(&refusals, 1);
+    return p;
+}
+
+__attribute__((constructor)) static void count_refusals(void)
+{
+    json_set_alloc_funcs(js_malloc, free);
+}
+
+unsigned long js_refusals(void)
+{
+    return atomic_load(&refusals);
+}
 
 static json_t *unwrap(const struct js *j)
 {
@@ -27,7 +48,9 @@ struct js *js_parse(struct str text, const char *what, struct err *e)
     json_t *t = json_loadb(text.p ? text.p : "", text.n, flags, &je);
     if (!t && json_error_code(&je) == json_error_numeric_overflow) /* model_max_length of 1e30, written out */
         t = json_loadb(text.p, text.n, flags | JSON_DECODE_INT_AS_REAL, &je);
-    if (!t)
+    if (!t && json_error_code(&je) == json_error_out_of_memory)
+        err_nomem(e, text.n, what);
+    else if (!t)
         err_set(e, ERR_INPUT, "%s:%d:%d: not valid JSON: %s", what, je.line, je.column, je.text);
     return wrap(t);
 }
