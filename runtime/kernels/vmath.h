@@ -16,8 +16,10 @@
 #include <string.h>
 
 /* Several versions of a function, chosen when the program is loaded. Not under the sanitizers, whose run time is not up
- * when the choice is made. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
+ * when the choice is made; nor with old clangs, whose resolvers of static functions are global symbols that clash. */
+#if defined(__clang__) && __clang_major__ < 17
+#define VECTOR
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
 #define VECTOR
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
