@@ -14,6 +14,7 @@
 #ifndef PKG_KERNELS_ATTENTION_H
 #define PKG_KERNELS_ATTENTION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "runtime/base/dtype.h"
@@ -38,5 +39,12 @@ int attention_decode(float *out, const float *q, const float *const *kcache, con
                      const int32_t *len, int n_seqs, int heads, int kv_heads, int head_dim, struct err *e);
 void attention_decode_ref(float *out, const float *q, const float *const *kcache, const float *const *vcache,
                           const int32_t *len, int n_seqs, int heads, int kv_heads, int head_dim);
+
+/* The last tokens of sequences against all that lies in their caches: queries cu[s] .. cu[s+1] of q (T, heads * hd) are the
+ * last of the len[s] positions of kcache[s], vcache[s] (len[s], kv_heads * hd), which are of type t: F32, or BF16 where
+ * attention_cached_has says so. One query each is decoding; more are a prompt behind a front that is known. */
+bool attention_cached_has(enum dtype t, int head_dim);
+int attention_cached(float *out, const float *q, const int32_t *cu, int n_seqs, const void *const *kcache, const void *const *vcache,
+                     const int32_t *len, enum dtype t, int heads, int kv_heads, int head_dim, struct err *e);
 
 #endif
