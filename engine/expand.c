@@ -360,8 +360,10 @@ static int finish_node(struct expander *x, size_t i)
             rc = nomem(x);
         buf_release(&key);
     }
-    if (rc == 0 && x->ed->selected)
+    if (rc == 0 && x->ed->selected) {
         x->x->v[v->inst].wanted = true;
+        x->x->v[v->inst].uses++;
+    }
     v->open = false;
     x->depth--;
     return rc;

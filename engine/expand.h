@@ -33,6 +33,7 @@ struct inst {
     size_t n_edges;
     struct inst_edge *edges; /* in port order */
     bool bad;                /* it or something upstream has errors */
+    size_t uses;             /* points and selected editions in which it stands */
     bool wanted;             /* belongs to a selected edition */
 };
 

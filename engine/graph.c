@@ -59,7 +59,7 @@ static int fill_node(struct graph *g, struct node *n, const struct inst *in, con
 {
     const struct own *o = in->own;
     *n = (struct node){.id = in->id, .base = in->node->name.p, .variant = in->variant, .point = in->point,
-                       .n_settings = in->n_settings, .settings = in->settings, .doc = o->doc, .op = o->op->op,
+                       .n_settings = in->n_settings, .settings = in->settings, .uses = in->uses ? in->uses : 1, .doc = o->doc, .op = o->op->op,
                        .at = in->node->at, .values = o->values, .n_edges = in->n_edges, .n_out = o->op->n_outputs, .bad = in->bad};
     n->edges = arena_array(g->arena, in->n_edges + 1, sizeof *n->edges);
     n->out = arena_array(g->arena, n->n_out + 1, sizeof *n->out);
@@ -91,6 +91,7 @@ static int fill_graph(struct graph *g, const struct expansion *x, const bool *ke
         rc = ERR_NOMEM;
     for (; rc == 0 && g->n < n; g->n++) {
         rc = fill_node(g, &g->nodes[g->n], list[g->n], number, dir);
+        g->n_all += g->nodes[g->n].uses;
         if (rc == 0 && !names_put(&g->index->ids, str_of(g->nodes[g->n].id), g->n))
             rc = ERR_NOMEM;
     }

@@ -66,6 +66,7 @@ struct node {
     struct op_args args;
     size_t n_out;
     struct js **out;       /* descriptor of each output port; NULL: not produced. Has "type" */
+    size_t uses;           /* points and variants in which it stands, at least 1 */
     bool bad;              /* has errors: outputs unknown */
 };
 
@@ -73,6 +74,7 @@ struct graph {
     const char *name;      /* of the spec */
     const char *file;      /* absolute path of the spec */
     size_t n;
+    size_t n_all;          /* nodes of all points and variants, written out; n of them are different */
     size_t n_variants;     /* that were asked for, in the order of the spec; NULL: the base graph */
     const char **variants;
     struct node *nodes;    /* topological order; among equals, order of the spec */

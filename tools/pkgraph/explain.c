@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * explain: why a node runs. The key that it has now is laid beside the key of its last run, field by field. A node whose
- * key is not known yet (something upstream runs first) is explained by those upstream nodes.
+ * explain: why a node runs. The key that it has now is laid beside the key of its last run, field by field. Where the
+ * digest of an input changed, the two artifacts are laid beside each other (rows, shapes), and the node that made it is
+ * explained the same way: the key that gave the old content beside the key that gives the new one, down to the sources. A
+ * node whose key is not known yet (something upstream runs first) is explained by its parameters and by those nodes.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/param.h"
 #include "runtime/base/json.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
+
+enum { HISTORY = 100, DEPTH = 64 };
 
 struct change {
     char *field;
@@ -75,7 +80,7 @@ static struct js *last_other(struct session *s, size_t i, bool *any, int64_t *at
     struct js *old = NULL;
     const struct planned *p = &s->plan->nodes[i];
     *any = false;
-    if (store_history(s->store, s->graph->file, s->graph->nodes[i].id, 100, &rows, &n, &e) != 0)
+    if (store_history(s->store, s->graph->file, s->graph->nodes[i].id, HISTORY, &rows, &n, &e) != 0)
         return NULL;
     for (size_t k = 0; k < n && !old; k++) {
         *any = true;
@@ -89,29 +94,75 @@ static struct js *last_other(struct session *s, size_t i, bool *any, int64_t *at
     return old;
 }
 
-static void value_cell(struct table *t, const struct js *j)
+/* ---- the artifact that an input was ---- */
+
+/* The record among the node's earlier runs that has an output with this digest. */
+static struct record *maker_of(struct session *s, size_t i, const char *hex, const struct artifact **out)
+{
+    struct history_row *rows = NULL;
+    size_t n = 0;
+    struct err e = {0};
+    struct digest d;
+    struct record *r = NULL;
+    *out = NULL;
+    if (digest_parse(hex, &d) != 0 || store_history(s->store, s->graph->file, s->graph->nodes[i].id, HISTORY, &rows, &n, &e) != 0)
+        return NULL;
+    for (size_t k = 0; k < n && !*out; k++) {
+        if (k && digest_cmp(&rows[k].key, &rows[k - 1].key) == 0)
+            continue;
+        if (store_get_record(s->store, &rows[k].key, &r, NULL) != 0)
+            continue;
+        for (size_t o = 0; o < r->n_out && !*out; o++)
+            if (digest_cmp(&r->out[o].digest, &d) == 0)
+                *out = &r->out[o];
+        if (!*out) {
+            record_free(r);
+            r = NULL;
+        }
+    }
+    store_history_free(rows, n);
+    return r;
+}
+
+/* The edge behind the field "inputs.PORT"; -1 for other fields and for ports that take several. */
+static int edge_of(const struct node *n, const struct change *c)
+{
+    if (strncmp(c->field, "inputs.", 7) != 0 || js_kind(c->old) != JS_STRING || js_kind(c->now) != JS_STRING)
+        return -1;
+    for (size_t i = 0; i < n->n_edges; i++)
+        if (strcmp(n->op->inputs[n->edges[i].port].name, c->field + 7) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* ---- printing ---- */
+
+static void value_cell(struct table *t, const char *field, const struct js *j)
 {
     struct buf b = {0}, cut = {0};
-    if (j)
-        js_write(&b, j);
-    else
+    bool digest = strncmp(field, "inputs.", 7) == 0 || strncmp(field, "sources.", 8) == 0;
+    if (!j)
         buf_puts(&b, "(none)");
+    else if (digest && js_str(j).n == DIGEST_HEX - 1)
+        buf_str(&b, (struct str){js_str(j).p, 12});
+    else
+        js_write(&b, j);
     text_line(&cut, buf_view(&b), 60);
     table_cell(t, "%s", cut.failed || !cut.n ? "" : cut.p);
     buf_release(&b);
     buf_release(&cut);
 }
 
-static void print_changes(const struct changes *c)
+static void print_changes(const struct changes *c, const char *first, int depth)
 {
     struct table t = {.cols = 3};
-    table_cell(&t, "field");
+    table_cell(&t, "%*s%s", 2 * depth, "", first);
     table_cell(&t, "then");
     table_cell(&t, "now");
     for (size_t i = 0; i < c->n; i++) {
-        table_cell(&t, "%s", c->v[i].field);
-        value_cell(&t, c->v[i].old);
-        value_cell(&t, c->v[i].now);
+        table_cell(&t, "%*s%s", 2 * depth, "", c->v[i].field);
+        value_cell(&t, c->v[i].field, c->v[i].old);
+        value_cell(&t, c->v[i].field, c->v[i].now);
     }
     table_print(&t, true, stdout);
     table_release(&t);
@@ -130,38 +181,145 @@ static struct js *changes_json(const struct changes *c)
     return a;
 }
 
-static void explain_keyed(struct session *s, size_t i, struct js *out)
+/* ---- causes ---- */
+
+struct explainer {
+    struct session *s;
+    bool *seen;
+    bool json;
+};
+
+static struct js *explain_inputs(struct explainer *x, size_t i, const struct changes *c, int depth);
+
+/* What made the old content of an input beside what makes the new one. */
+static struct js *explain_maker(struct explainer *x, size_t from, int port, const struct change *change, int depth)
 {
+    const struct node *n = &x->s->graph->nodes[from];
+    const struct planned *p = &x->s->plan->nodes[from];
+    const struct artifact *was, *is = plan_artifact(x->s->plan, from, port);
+    struct record *old = maker_of(x->s, from, js_cstr(change->old), &was);
+    struct changes facts = {0}, keys = {0};
+    struct js *out = x->json ? js_object() : NULL, *expanded = NULL;
+    struct err e = {0};
+    if (was && is)
+        compare(&facts, "", was->desc, is->desc);
+    if (old && store_expanded(x->s->store, &old->key, &expanded, &e) == 0 && p->expanded)
+        compare(&keys, "", expanded, p->expanded);
+    if (out) {
+        js_set(out, "input", js_new_cstr(change->field + 7));
+        js_set(out, "from", js_new_cstr(n->id));
+        js_set(out, "facts", changes_json(&facts));
+        js_set(out, "changes", changes_json(&keys));
+    } else {
+        printf("\n%*s%s is %s (%s)%s\n", 2 * depth, "", change->field, n->id, n->op->name,
+               !old ? ": another node gave it then, or its old result is no longer in the store" :
+               !keys.n && p->expanded ? ": the same key, and yet other content" : "");
+        if (facts.n)
+            print_changes(&facts, "fact", depth);
+        if (keys.n)
+            print_changes(&keys, "field", depth);
+    }
+    struct js *why = keys.n && depth < DEPTH ? explain_inputs(x, from, &keys, depth + 1) : NULL;
+    if (out && why)
+        js_set(out, "why", why);
+    changes_release(&facts);
+    changes_release(&keys);
+    record_free(old);
+    js_free(expanded);
+    return out;
+}
+
+/* A line for a changed source: where the file lies. */
+static void print_source(const struct planned *p, const struct change *c, int depth)
+{
+    for (size_t k = 0; strncmp(c->field, "sources.", 8) == 0 && k < p->n_sources; k++)
+        if (strcmp(p->sources[k].label, c->field + 8) == 0)
+            printf("%*s%s is %s: other content\n", 2 * depth, "", c->field, p->sources[k].path);
+}
+
+/* Why the inputs among the changes of node i changed; with JSON a list. */
+static struct js *explain_inputs(struct explainer *x, size_t i, const struct changes *c, int depth)
+{
+    const struct node *n = &x->s->graph->nodes[i];
+    struct js *list = x->json ? js_array() : NULL;
+    for (size_t k = 0; k < c->n; k++) {
+        int edge = edge_of(n, &c->v[k]);
+        if (!x->json)
+            print_source(&x->s->plan->nodes[i], &c->v[k], depth - 1);
+        if (edge < 0)
+            continue;
+        size_t from = (size_t)n->edges[edge].from;
+        if (x->seen[from]) { /* reached on another way: told there */
+            if (!x->json)
+                printf("\n%*s%s is %s, see above\n", 2 * depth, "", c->v[k].field, x->s->graph->nodes[from].id);
+            continue;
+        }
+        x->seen[from] = true;
+        struct js *j = explain_maker(x, from, n->edges[edge].from_port, &c->v[k], depth);
+        if (j)
+            js_push(list, j);
+    }
+    return list;
+}
+
+/* ---- one node ---- */
+
+/* What of the key is known before the inputs are: operator, version, parameters. */
+static struct js *known_key(const struct node *n)
+{
+    struct js *j = js_object(), *params = js_object();
+    for (size_t k = 0; n->op->params && n->op->params[k].name; k++)
+        if (n->values[k].set && n->op->params[k].type != PARAM_PATH && !(n->op->params[k].flags & PARAM_NOKEY))
+            js_set(params, n->op->params[k].name, param_json(&n->op->params[k], &n->values[k]));
+    js_set(j, "op", js_new_cstr(n->op->name));
+    js_set(j, "version", js_new_int(n->op->version));
+    js_set(j, "params", params);
+    return j;
+}
+
+static void explain_keyed(struct explainer *x, size_t i, struct js *out)
+{
+    struct session *s = x->s;
     const struct planned *p = &s->plan->nodes[i];
     struct changes c = {0};
-    char x[TEXT_MAX];
+    char when[TEXT_MAX];
     bool any;
     int64_t at = 0;
-    struct js *old = last_other(s, i, &any, &at);
+    struct js *old = last_other(s, i, &any, &at), *now = p->keyed ? js_ref(p->expanded) : known_key(&s->graph->nodes[i]);
+    if (old && !p->keyed) {
+        js_del(old, "inputs");
+        js_del(old, "sources");
+    }
     if (old)
-        compare(&c, "", old, p->expanded);
+        compare(&c, "", old, now);
     if (out) {
         js_set(out, "changes", changes_json(&c));
     } else if (old && c.n) {
-        printf("since the run of %s:\n", text_when(x, at));
-        print_changes(&c);
+        printf("since the run of %s:\n", text_when(when, at));
+        print_changes(&c, "field", 0);
+    } else if (!p->keyed) {
+        puts(old ? "its own parameters are those of its last run" : "it has not run with this store");
     } else if (p->state != NODE_UPTODATE) {
         puts(any ? "the key is that of the last run: its result is no longer in the store" : "it has not run with this store");
     } else {
         puts("it has had this key in every run that the store remembers");
     }
+    struct js *why = c.n ? explain_inputs(x, i, &c, 1) : NULL;
+    if (out && why)
+        js_set(out, "why", why);
     changes_release(&c);
     js_free(old);
+    js_free(now);
 }
 
-static void explain(struct session *s, size_t i, bool *seen, struct js *list)
+static void explain(struct explainer *x, size_t i, struct js *list)
 {
-    const struct planned *p = &s->plan->nodes[i];
-    const struct node *n = &s->graph->nodes[i];
+    const struct planned *p = &x->s->plan->nodes[i];
+    const struct node *n = &x->s->graph->nodes[i];
     struct js *out = list ? js_object() : NULL;
-    if (seen[i])
+    if (x->seen[i])
         return;
-    seen[i] = true;
+    x->seen[i] = true;
     if (out) {
         js_set(out, "node", js_new_cstr(n->id));
         js_set(out, "state", js_new_cstr(node_state_name(p->state)));
@@ -172,19 +330,18 @@ static void explain(struct session *s, size_t i, bool *seen, struct js *list)
         printf("%s (%s): %s%s%s\n", n->id, n->op->name, node_state_name(p->state), p->reason ? ": " : "",
                p->reason ? p->reason : "");
     }
-    if (p->keyed)
-        explain_keyed(s, i, out);
+    explain_keyed(x, i, out);
     if (out)
         js_push(list, out);
     if (p->keyed)
         return;
     for (size_t k = 0; k < n->n_edges; k++) {
-        enum node_state from = s->plan->nodes[n->edges[k].from].state;
-        if (from == NODE_UPTODATE || seen[n->edges[k].from])
+        enum node_state from = x->s->plan->nodes[n->edges[k].from].state;
+        if (from == NODE_UPTODATE || x->seen[n->edges[k].from])
             continue;
         if (!list)
             putchar('\n');
-        explain(s, (size_t)n->edges[k].from, seen, list);
+        explain(x, (size_t)n->edges[k].from, list);
     }
 }
 
@@ -201,8 +358,9 @@ static int run_explain(const struct args *a)
         goto out;
     seen = calloc(s.graph->n + 1, sizeof *seen);
     struct js *list = args_has(a, "json") ? js_array() : NULL;
+    struct explainer x = {&s, seen, list != NULL};
     if (seen)
-        explain(&s, node, seen, list);
+        explain(&x, node, list);
     if (list) {
         struct buf b = {0};
         js_write_pretty(&b, list);
@@ -223,7 +381,8 @@ const struct command cmd_explain = {
     .usage = "SPEC NODE",
     .summary = "why a node runs: every field of its key that differs from the last run",
     .about = "A key holds the operator and its version, every parameter that can change the result, and the digests of the\n"
-             "input contents. When something upstream runs first, that is what gets explained.",
+             "input contents. For an input that changed, its facts then and now are told (rows, shapes), and why it changed. When\n"
+             "something upstream runs first, that is what gets explained.",
     .example = "pkgraph explain specs/quickstart.yaml svd --set r=4",
     .options = options,
     .min_pos = 2,

@@ -31,6 +31,20 @@ static struct js *node_json(const struct plan *p, size_t i)
     return j;
 }
 
+/* Of all points and variants: nodes that are other nodes again, and nodes whose key another has. */
+static size_t count_shared(const struct plan *p)
+{
+    size_t n = p->graph->n_all > p->graph->n ? p->graph->n_all - p->graph->n : 0;
+    for (size_t i = 0; i < p->graph->n; i++)
+        n += p->nodes[i].same_as >= 0 && p->nodes[i].state == NODE_RUN;
+    return n;
+}
+
+static size_t count_all(const struct plan *p)
+{
+    return p->graph->n_all > p->graph->n ? p->graph->n_all : p->graph->n;
+}
+
 static int print_json(const struct plan *p)
 {
     struct js *j = js_object(), *nodes = js_array();
@@ -42,7 +56,8 @@ static int print_json(const struct plan *p)
     js_set(j, "pending", js_new_int((int64_t)p->n_pending));
     js_set(j, "up_to_date", js_new_int((int64_t)p->n_uptodate));
     js_set(j, "blocked", js_new_int((int64_t)p->n_blocked));
-    js_set(j, "shared", js_new_int((int64_t)p->n_shared));
+    js_set(j, "all", js_new_int((int64_t)count_all(p)));
+    js_set(j, "shared", js_new_int((int64_t)count_shared(p)));
     js_set(j, "seconds", js_new_num(p->seconds));
     js_set(j, "memory", js_new_int((int64_t)p->peak_memory));
     struct buf b = {0};
@@ -79,9 +94,10 @@ static void print_table(const struct plan *p)
 static void print_sum(const struct plan *p)
 {
     char x[TEXT_MAX], y[TEXT_MAX];
-    printf("\n%zu node%s", p->graph->n, p->graph->n == 1 ? "" : "s");
-    if (p->n_shared)
-        printf(", %zu shared", p->n_shared);
+    size_t all = count_all(p), shared = count_shared(p);
+    printf("\n%zu node%s", all, all == 1 ? "" : "s");
+    if (shared)
+        printf(", %zu shared", shared);
     printf(", %zu up to date, %zu to run", p->n_uptodate, p->n_run);
     if (p->n_pending)
         printf(", %zu after those if anything changes", p->n_pending);
