@@ -11,7 +11,7 @@
 
 struct weight_file;
 
-/* header: of safetensors only the header is read (data is NULL there); the others are mapped, which reads nothing more. */
+/* c: needed for GGUF only (heads of q and k); may be NULL for the others. header: of safetensors only the header is read (data is NULL there); the others are mapped, which reads nothing more. */
 int weight_file_open(const char *path, const struct model_config *c, bool header, struct weight_file **out, struct err *e);
 void weight_file_close(struct weight_file *f); /* NULL is fine */
 const char *weight_file_path(const struct weight_file *f);

@@ -8,20 +8,20 @@
 #include "runtime/base/fs.h"
 #include "runtime/base/json.h"
 #include "runtime/formats/gguf.h"
-#include "runtime/formats/safetensors.h"
 #include "runtime/model/model.h"
+#include "runtime/model/weight_file.h"
 #include "tools/pkgraph/show.h"
 #include "tools/pkgraph/term.h"
 
-/* The tensors of a safetensors file in the form of model.json. */
+/* The tensors of a safetensors or PyTorch file in the form of model.json. */
 static struct js *describe_file(const char *path, struct err *e)
 {
-    struct st_file *f = NULL;
-    if (st_open_header(path, &f, e) != 0)
+    struct weight_file *f = NULL;
+    if (weight_file_open(path, NULL, true, &f, e) != 0)
         return NULL;
     struct js *j = js_object(), *list = js_array();
-    for (size_t i = 0; i < st_count(f); i++) {
-        const struct tensor *t = st_at(f, i);
+    for (size_t i = 0; i < weight_file_count(f); i++) {
+        const struct tensor *t = weight_file_at(f, i);
         struct js *x = js_object(), *shape = js_array();
         for (int k = 0; k < t->ndim; k++)
             js_push(shape, js_new_int((int64_t)t->shape[k]));
@@ -32,7 +32,7 @@ static struct js *describe_file(const char *path, struct err *e)
         js_push(list, x);
     }
     js_set(j, "tensors", list);
-    st_close(f);
+    weight_file_close(f);
     return j;
 }
 
@@ -75,8 +75,8 @@ const struct command cmd_inspect = {
     .name = "inspect",
     .usage = "FILE|DIR",
     .summary = "a checkpoint: architecture, sizes, tensors, types, tokenizer",
-    .about = "DIR is a Hugging Face folder (config.json, safetensors, tokenizer.json); FILE a GGUF file, or one safetensors\n"
-             "file. Only headers are read.",
+    .about = "DIR is a Hugging Face folder (config.json, safetensors, tokenizer.json); FILE a GGUF file, or one file\n"
+             "of safetensors or of PyTorch's. Only headers are read.",
     .example = "pkgraph inspect models/Qwen2.5-0.5B\npkgraph inspect adapter_model.safetensors --all",
     .options = options,
     .min_pos = 1,

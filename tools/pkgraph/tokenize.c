@@ -8,6 +8,7 @@
 
 #include "runtime/base/fs.h"
 #include "runtime/base/json.h"
+#include "runtime/model/gguf_model.h"
 #include "runtime/text/tokenizer.h"
 #include "tools/pkgraph/cli.h"
 #include "tools/pkgraph/term.h"
@@ -101,9 +102,30 @@ static int all_lines(struct work *w, struct err *e)
     return rc;
 }
 
-/* A folder with tokenizer.json, or the file itself. */
+/* The tokenizer in a GGUF file's metadata. */
+static int from_gguf(const char *path, struct tokenizer **t, struct err *e)
+{
+    struct gguf *g = NULL;
+    struct js *j = NULL;
+    struct buf b = {0};
+    int rc = gguf_open(path, &g, e);
+    if (!rc && !(j = gguf_tokenizer(g, e)))
+        rc = e->code;
+    if (!rc) {
+        js_write(&b, j);
+        rc = b.failed ? err_nomem(e, b.n, path) : tokenizer_parse(buf_view(&b), path, t, e);
+    }
+    buf_release(&b);
+    js_free(j);
+    gguf_close(g);
+    return rc;
+}
+
+/* A folder with tokenizer.json, the file itself, or a GGUF file. */
 static int open_tokenizer(const char *path, struct tokenizer **t, struct err *e)
 {
+    if (gguf_is(path))
+        return from_gguf(path, t, e);
     if (!fs_is_dir(path))
         return tokenizer_read(path, t, e);
     char *file = fs_join(path, "tokenizer.json");
@@ -143,7 +165,7 @@ const struct command cmd_tokenize = {
     .name = "tokenize",
     .usage = "MODEL [TEXT|-]",
     .summary = "token ids of a text or of each line of standard input; --decode for the reverse",
-    .about = "MODEL is a folder with tokenizer.json, or the file. Output: a JSON list of ids a line. BOS stands where the\n"
+    .about = "MODEL is a folder with tokenizer.json, the file, or a GGUF file. Output: a JSON list of ids a line. BOS stands where the\n"
              "tokenizer adds it.",
     .example = "pkgraph tokenize models/Qwen2.5-0.5B 'Hello, world'\n"
                "pkgraph tokenize models/Qwen2.5-0.5B - < lines.txt\n"
