@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/viz.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "engine/names.h"
 
 struct look {
     const char *fill, *line;
@@ -14,11 +17,6 @@ static const struct look looks[] = {
     [NODE_FAILED] = {"#ef9a9a", "#b71c1c"},  [NODE_SKIPPED] = {"#e0e0e0", "#616161"},
 };
 static const struct look plain = {"#eceff1", "#546e7a"};
-
-static const struct look *look_of(const struct viz_options *o, size_t i)
-{
-    return o->plan ? &looks[o->plan->nodes[i].state] : &plain;
-}
 
 /* The type that flows: what the producer's infer said, else what its port says. */
 static const char *edge_type(const struct graph *g, const struct edge *e)
@@ -37,19 +35,124 @@ static void edge_label(struct buf *b, const struct graph *g, const struct node *
         buf_printf(b, " as %s", port);
 }
 
-static bool same_variant(const char *a, const char *b)
+/* ---- boxes: a node each, or all points of a node ---- */
+
+struct box {
+    size_t node;     /* the first of its nodes */
+    size_t count;
+    size_t cluster;  /* 0: none; else number of the variant, from 1 */
+    size_t states[NODE_SKIPPED + 1];
+};
+
+struct drawing {
+    const struct graph *g;
+    const struct viz_options *o;
+    size_t n, n_clusters;
+    struct box *v;
+    size_t *of;             /* box of each node */
+    const char **clusters;  /* names of the variants */
+    struct names index, variants, edges;
+};
+
+static void drawing_release(struct drawing *d)
 {
-    return a == b || (a && b && strcmp(a, b) == 0);
+    free(d->v);
+    free(d->of);
+    free(d->clusters);
+    names_release(&d->index);
+    names_release(&d->variants);
+    names_release(&d->edges);
 }
 
-/* The first node of each variant stands for its cluster. */
-static bool first_of_variant(const struct graph *g, size_t i)
+static bool add_node(struct drawing *d, size_t i, struct buf *key)
 {
-    for (size_t k = 0; k < i; k++)
-        if (same_variant(g->nodes[k].variant, g->nodes[i].variant))
+    const struct node *n = &d->g->nodes[i];
+    size_t box = NAMES_NONE, cluster = 0;
+    if (n->variant && (cluster = names_get(&d->variants, str_of(n->variant))) == NAMES_NONE) {
+        d->clusters[cluster = ++d->n_clusters] = n->variant;
+        if (!names_put(&d->variants, str_of(n->variant), cluster))
             return false;
+    }
+    if (d->o->fold) {
+        buf_clear(key);
+        buf_printf(key, "%zu %s %s", cluster, n->base, n->op->name);
+        box = names_get(&d->index, buf_view(key));
+    }
+    if (box == NAMES_NONE) {
+        box = d->n++;
+        d->v[box] = (struct box){.node = i, .cluster = cluster};
+        if (d->o->fold && (key->failed || !names_put(&d->index, buf_view(key), box)))
+            return false;
+    }
+    d->of[i] = box;
+    d->v[box].count++;
+    if (d->o->plan)
+        d->v[box].states[d->o->plan->nodes[i].state]++;
     return true;
 }
+
+static bool drawing_init(struct drawing *d, const struct graph *g, const struct viz_options *o)
+{
+    struct buf key = {0};
+    *d = (struct drawing){.g = g, .o = o, .v = calloc(g->n + 1, sizeof *d->v), .of = calloc(g->n + 1, sizeof *d->of),
+                          .clusters = calloc(g->n + 2, sizeof *d->clusters)};
+    bool ok = d->v && d->of && d->clusters;
+    for (size_t i = 0; ok && i < g->n; i++)
+        ok = add_node(d, i, &key);
+    buf_release(&key);
+    return ok;
+}
+
+/* Of a box whose nodes differ, the state that asks for attention. */
+static enum node_state box_state(const struct box *b)
+{
+    static const enum node_state order[] = {NODE_FAILED, NODE_BLOCKED, NODE_RUNNING, NODE_RUN, NODE_PENDING, NODE_SKIPPED, NODE_DONE};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        if (b->states[order[i]])
+            return order[i];
+    return NODE_UPTODATE;
+}
+
+static const struct look *look_of(const struct drawing *d, const struct box *b)
+{
+    return d->o->plan ? &looks[box_state(b)] : &plain;
+}
+
+static const char *box_name(const struct drawing *d, const struct box *b)
+{
+    return b->count > 1 ? d->g->nodes[b->node].base : d->g->nodes[b->node].id;
+}
+
+/* "up to date", or "9 up to date, 3 to run". */
+static void put_states(struct buf *out, const struct box *b)
+{
+    size_t kinds = 0;
+    for (int s = 0; s <= NODE_SKIPPED; s++) {
+        if (!b->states[s])
+            continue;
+        if (b->states[s] == b->count)
+            buf_puts(out, node_state_name((enum node_state)s));
+        else
+            buf_printf(out, "%s%zu %s", kinds ? ", " : "", b->states[s], node_state_name((enum node_state)s));
+        kinds++;
+    }
+}
+
+/* The label of an edge between two boxes that was not drawn yet; false: it was. */
+static bool new_edge(struct drawing *d, size_t i, const struct edge *e, struct buf *label)
+{
+    struct buf key = {0};
+    buf_clear(label);
+    edge_label(label, d->g, &d->g->nodes[i], e);
+    if (!d->o->fold)
+        return true;
+    buf_printf(&key, "%zu %zu %s", d->of[e->from], d->of[i], label->p ? label->p : "");
+    bool fresh = !key.failed && names_get(&d->edges, buf_view(&key)) == NAMES_NONE && names_put(&d->edges, buf_view(&key), 1);
+    buf_release(&key);
+    return fresh;
+}
+
+/* ---- DOT ---- */
 
 static void dot_string(struct buf *b, const char *z)
 {
@@ -60,54 +163,66 @@ static void dot_string(struct buf *b, const char *z)
     }
 }
 
-static void dot_node(struct buf *b, const struct graph *g, const struct viz_options *o, size_t i, const char *indent)
+static void dot_box(struct buf *out, const struct drawing *d, size_t k, const char *indent)
 {
-    const struct node *n = &g->nodes[i];
-    const struct look *l = look_of(o, i);
-    buf_printf(b, "%sn%zu [label=\"", indent, i);
-    dot_string(b, n->id);
-    buf_printf(b, "\\n%s", n->op->name);
-    if (o->plan)
-        buf_printf(b, "\\n%s", node_state_name(o->plan->nodes[i].state));
-    buf_printf(b, "\" fillcolor=\"%s\" color=\"%s\"", l->fill, l->line);
-    if (n->doc) {
-        buf_puts(b, " tooltip=\"");
-        dot_string(b, n->doc);
-        buf_putc(b, '"');
+    const struct box *b = &d->v[k];
+    const struct node *n = &d->g->nodes[b->node];
+    const struct look *l = look_of(d, b);
+    buf_printf(out, "%sn%zu [label=\"", indent, k);
+    dot_string(out, box_name(d, b));
+    if (b->count > 1)
+        buf_printf(out, " (x%zu)", b->count);
+    buf_printf(out, "\\n%s", n->op->name);
+    if (d->o->plan) {
+        buf_puts(out, "\\n");
+        put_states(out, b);
     }
-    buf_puts(b, "];\n");
+    buf_printf(out, "\" fillcolor=\"%s\" color=\"%s\"%s", l->fill, l->line, b->count > 1 ? " peripheries=2" : "");
+    if (n->doc) {
+        buf_puts(out, " tooltip=\"");
+        dot_string(out, n->doc);
+        buf_putc(out, '"');
+    }
+    buf_puts(out, "];\n");
+}
+
+static void dot_cluster(struct buf *out, const struct drawing *d, size_t c)
+{
+    buf_printf(out, "  subgraph cluster_%zu {\n    label=\"", c);
+    dot_string(out, d->clusters[c]);
+    buf_puts(out, "\" color=\"#b0bec5\" fontname=\"Helvetica\";\n");
+    for (size_t k = 0; k < d->n; k++)
+        if (d->v[k].cluster == c)
+            dot_box(out, d, k, "    ");
+    buf_puts(out, "  }\n");
 }
 
 void viz_dot(struct buf *out, const struct graph *g, const struct viz_options *o)
 {
+    struct drawing d;
+    struct buf label = {0};
+    out->failed |= !drawing_init(&d, g, o);
     buf_puts(out, "digraph \"");
     dot_string(out, g->name ? g->name : "");
     buf_printf(out, "\" {\n  rankdir=%s;\n", o->top_down ? "TB" : "LR");
     buf_puts(out, "  node [shape=box style=\"rounded,filled\" fontname=\"Helvetica\" fontsize=11];\n"
                   "  edge [fontname=\"Helvetica\" fontsize=9 color=\"#78909c\" fontcolor=\"#546e7a\"];\n");
-    for (size_t i = 0; i < g->n; i++)
-        if (!g->nodes[i].variant)
-            dot_node(out, g, o, i, "  ");
-    for (size_t i = 0; i < g->n; i++) {
-        if (!g->nodes[i].variant || !first_of_variant(g, i))
-            continue;
-        buf_printf(out, "  subgraph cluster_%zu {\n    label=\"", i);
-        dot_string(out, g->nodes[i].variant);
-        buf_puts(out, "\" color=\"#b0bec5\" fontname=\"Helvetica\";\n");
-        for (size_t k = i; k < g->n; k++)
-            if (same_variant(g->nodes[k].variant, g->nodes[i].variant))
-                dot_node(out, g, o, k, "    ");
-        buf_puts(out, "  }\n");
-    }
-    for (size_t i = 0; i < g->n; i++)
-        for (size_t k = 0; k < g->nodes[i].n_edges; k++) {
-            const struct edge *e = &g->nodes[i].edges[k];
-            buf_printf(out, "  n%d -> n%zu [label=\"", e->from, i);
-            edge_label(out, g, &g->nodes[i], e);
-            buf_puts(out, "\"];\n");
-        }
+    for (size_t k = 0; !out->failed && k < d.n; k++)
+        if (!d.v[k].cluster)
+            dot_box(out, &d, k, "  ");
+    for (size_t c = 1; !out->failed && c <= d.n_clusters; c++)
+        dot_cluster(out, &d, c);
+    for (size_t i = 0; !out->failed && i < g->n; i++)
+        for (size_t k = 0; k < g->nodes[i].n_edges; k++)
+            if (new_edge(&d, i, &g->nodes[i].edges[k], &label))
+                buf_printf(out, "  n%zu -> n%zu [label=\"%s\"];\n", d.of[g->nodes[i].edges[k].from], d.of[i], label.p ? label.p : "");
     buf_puts(out, "}\n");
+    out->failed |= label.failed;
+    buf_release(&label);
+    drawing_release(&d);
 }
+
+/* ---- Mermaid ---- */
 
 /* Mermaid has no escape in labels but entities. */
 static void mermaid_string(struct buf *b, const char *z)
@@ -120,44 +235,59 @@ static void mermaid_string(struct buf *b, const char *z)
     }
 }
 
-static void mermaid_node(struct buf *b, const struct graph *g, const struct viz_options *o, size_t i)
+static void mermaid_box(struct buf *out, const struct drawing *d, size_t k)
 {
-    buf_printf(b, "    n%zu[\"", i);
-    mermaid_string(b, g->nodes[i].id);
-    buf_printf(b, "<br/><i>%s</i>\"]", g->nodes[i].op->name);
-    if (o->plan)
-        buf_printf(b, ":::s%d", (int)o->plan->nodes[i].state);
-    buf_putc(b, '\n');
+    const struct box *b = &d->v[k];
+    buf_printf(out, "    n%zu[\"", k);
+    mermaid_string(out, box_name(d, b));
+    if (b->count > 1)
+        buf_printf(out, " (x%zu)", b->count);
+    buf_printf(out, "<br/><i>%s</i>\"]", d->g->nodes[b->node].op->name);
+    if (d->o->plan)
+        buf_printf(out, ":::s%d", (int)box_state(b));
+    buf_putc(out, '\n');
+}
+
+static void mermaid_classes(struct buf *out, const struct drawing *d)
+{
+    for (size_t s = 0; d->o->plan && s < sizeof looks / sizeof *looks; s++) {
+        bool used = false;
+        for (size_t k = 0; k < d->n; k++)
+            used |= box_state(&d->v[k]) == (enum node_state)s;
+        if (used)
+            buf_printf(out, "    classDef s%zu fill:%s,stroke:%s,color:#212121\n", s, looks[s].fill, looks[s].line);
+    }
+}
+
+static void mermaid_cluster(struct buf *out, const struct drawing *d, size_t c)
+{
+    buf_printf(out, "    subgraph v%zu [\"", c);
+    mermaid_string(out, d->clusters[c]);
+    buf_puts(out, "\"]\n");
+    for (size_t k = 0; k < d->n; k++)
+        if (d->v[k].cluster == c)
+            mermaid_box(out, d, k);
+    buf_puts(out, "    end\n");
 }
 
 void viz_mermaid(struct buf *out, const struct graph *g, const struct viz_options *o)
 {
+    struct drawing d;
+    struct buf label = {0};
+    out->failed |= !drawing_init(&d, g, o);
     buf_printf(out, "flowchart %s\n", o->top_down ? "TD" : "LR");
-    for (size_t i = 0; i < g->n; i++)
-        if (!g->nodes[i].variant)
-            mermaid_node(out, g, o, i);
-    for (size_t i = 0; i < g->n; i++) {
-        if (!g->nodes[i].variant || !first_of_variant(g, i))
-            continue;
-        buf_printf(out, "    subgraph v%zu [\"", i);
-        mermaid_string(out, g->nodes[i].variant);
-        buf_puts(out, "\"]\n");
-        for (size_t k = i; k < g->n; k++)
-            if (same_variant(g->nodes[k].variant, g->nodes[i].variant))
-                mermaid_node(out, g, o, k);
-        buf_puts(out, "    end\n");
-    }
-    for (size_t i = 0; i < g->n; i++)
-        for (size_t k = 0; k < g->nodes[i].n_edges; k++) {
-            buf_printf(out, "    n%d -- \"", g->nodes[i].edges[k].from);
-            edge_label(out, g, &g->nodes[i], &g->nodes[i].edges[k]);
-            buf_printf(out, "\" --> n%zu\n", i);
-        }
-    for (size_t s = 0; o->plan && s < sizeof looks / sizeof *looks; s++) {
-        bool used = false;
-        for (size_t i = 0; i < g->n; i++)
-            used |= o->plan->nodes[i].state == (enum node_state)s;
-        if (used)
-            buf_printf(out, "    classDef s%zu fill:%s,stroke:%s,color:#212121\n", s, looks[s].fill, looks[s].line);
-    }
+    for (size_t k = 0; !out->failed && k < d.n; k++)
+        if (!d.v[k].cluster)
+            mermaid_box(out, &d, k);
+    for (size_t c = 1; !out->failed && c <= d.n_clusters; c++)
+        mermaid_cluster(out, &d, c);
+    for (size_t i = 0; !out->failed && i < g->n; i++)
+        for (size_t k = 0; k < g->nodes[i].n_edges; k++)
+            if (new_edge(&d, i, &g->nodes[i].edges[k], &label))
+                buf_printf(out, "    n%zu -- \"%s\" --> n%zu\n", d.of[g->nodes[i].edges[k].from], label.p ? label.p : "", d.of[i]);
+    if (!out->failed)
+        mermaid_classes(out, &d);
+    out->failed |= label.failed;
+    buf_release(&label);
+    drawing_release(&d);
 }

@@ -68,7 +68,7 @@ static int run_viz(const struct args *a)
     unsigned what = SESSION_NO_INFER | (args_has(a, "no-state") ? 0 : SESSION_STORE_IF_THERE | SESSION_PLAN);
     int status = session_open(&s, a, what);
     if (status == STATUS_DONE) {
-        struct viz_options o = {.plan = s.plan, .top_down = args_has(a, "top-down")};
+        struct viz_options o = {.plan = s.plan, .top_down = args_has(a, "top-down"), .fold = !args_has(a, "unfold")};
         if (strcmp(format, "mermaid") == 0)
             viz_mermaid(&b, s.graph, &o);
         else
@@ -86,6 +86,7 @@ static const struct option_def options[] = {
     {.name = "format", .letter = 'f', .arg = "F", .help = "dot (default), mermaid, or svg and png through Graphviz", .choices = "dot|mermaid|svg|png"},
     {.name = "output", .letter = 'o', .arg = "FILE", .help = "write to a file instead of standard output"},
     {.name = "top-down", .help = "from top to bottom instead of left to right"},
+    {.name = "unfold", .help = "a box for every point of the sweep, instead of one with their number (x12)"},
     {.name = "no-state", .help = "do not look into the store: no colours of states"},
     OPTIONS_SPEC,
     OPTIONS_ONLY,
