@@ -140,7 +140,7 @@ static int attention_back(struct run *r, int layer, const struct saved *s, bool 
         return rc;
     float *dq = r->fa, *dk = dq + T * r->qd, *dv = dk + T * r->kd;
     rc = attention_backward(dq, dk, dv, r->fb, s->attn, s->q, s->k, s->v, s->lse, r->b->cu, r->b->n_seqs,
-                            r->c->num_attention_heads, r->c->num_key_value_heads, r->c->head_dim, r->t, e);
+                            r->c->num_attention_heads, r->c->num_key_value_heads, r->c->head_dim, DT_F32, e);
     rope_apply(r->rope, dq, r->qd, T, r->qd / hd, r->pos, true);
     rope_apply(r->rope, dk, r->kd, T, r->kd / hd, r->pos, true);
     return rc;
