@@ -85,6 +85,13 @@ static struct js *closed(struct js *properties)
     return j;
 }
 
+/* Names of another operator may be removed: in a spec that changes the `op` of a node it extends. */
+static struct js *removable(struct js *closed_object)
+{
+    js_set(closed_object, "additionalProperties", typed("null"));
+    return closed_object;
+}
+
 /* An object with names of the user's choice. */
 static struct js *named(struct js *value)
 {
@@ -176,7 +183,7 @@ static struct js *params_schema(const struct op *op)
     struct js *props = js_object();
     for (size_t i = 0; i < op_param_count(op); i++)
         js_set(props, op->params[i].name, param_schema(&op->params[i]));
-    return closed(props);
+    return removable(closed(props));
 }
 
 /* ---- nodes ---- */
@@ -193,7 +200,7 @@ static struct js *inputs_schema(const struct op *op)
         buf_release(&text);
         js_set(props, p->name, j);
     }
-    return closed(props);
+    return removable(closed(props));
 }
 
 static struct js *when_op(const struct op *op)
@@ -211,6 +218,11 @@ static struct js *when_op(const struct op *op)
     return j;
 }
 
+static struct js *nullable(struct js *j)
+{
+    return either(j, typed("null"));
+}
+
 static struct js *node_schema(const struct op *const *ops)
 {
     struct js *props = js_object(), *all = js_array(), *names = js_array();
@@ -225,18 +237,13 @@ static struct js *node_schema(const struct op *const *ops)
     js_set(props, "op", one("anyOf", names));
     js_set(props, "inputs", js_object());
     js_set(props, "params", js_object());
-    js_set(props, "doc", scalar_text());
+    js_set(props, "doc", nullable(scalar_text()));
     struct js *j = closed(props);
     js_set(j, "allOf", all);
     return j;
 }
 
 /* ---- the whole ---- */
-
-static struct js *nullable(struct js *j)
-{
-    return either(j, typed("null"));
-}
 
 static struct js *defaults_schema(const struct op *const *ops)
 {
@@ -262,7 +269,7 @@ static struct js *sweep_schema(void)
     values = either(either(list_of(js_object()), range), either(ref("variable"), typed("null")));
     struct js *j = typed("object"), *zip = typed("object");
     js_set(zip, "additionalProperties", js_ref(values));
-    js_set(j, "properties", one("zip", either(zip, list_of(js_ref(zip)))));
+    js_set(j, "properties", one("zip", either(either(zip, typed("null")), list_of(js_ref(zip)))));
     js_set(j, "additionalProperties", values);
     js_set(j, "description", js_new_cstr("every combination of the values of variables and node.param; zip: lists that go together"));
     return j;
@@ -274,7 +281,7 @@ static struct js *variants_schema(void)
     js_set(props, "nodes", ref("nodes"));
     js_set(props, "vars", ref("vars"));
     js_set(props, "defaults", ref("defaults"));
-    js_set(props, "doc", scalar_text());
+    js_set(props, "doc", nullable(scalar_text()));
     return named(nullable(closed(props)));
 }
 
@@ -301,9 +308,9 @@ struct js *schema_make(const struct op *const *ops)
 {
     struct js *props = js_object();
     js_set(props, "pkgraph", one("const", js_new_int(1)));
-    js_set(props, "name", scalar_text());
-    js_set(props, "doc", scalar_text());
-    js_set(props, "extends", either(typed("string"), list_of(typed("string"))));
+    js_set(props, "name", nullable(scalar_text()));
+    js_set(props, "doc", nullable(scalar_text()));
+    js_set(props, "extends", nullable(either(typed("string"), list_of(typed("string")))));
     js_set(props, "vars", ref("vars"));
     js_set(props, "defaults", ref("defaults"));
     js_set(props, "nodes", ref("nodes"));
