@@ -237,6 +237,28 @@ static int decide_all(struct plan *p, struct err *e)
     return rc;
 }
 
+bool plan_digest(const struct plan *p, struct digest *out)
+{
+    struct sha *h = sha_new();
+    bool all = h != NULL;
+    for (size_t i = 0; all && i < p->graph->n; i++) {
+        all = p->nodes[i].keyed;
+        sha_add(h, p->nodes[i].key.b, sizeof p->nodes[i].key.b);
+    }
+    if (h)
+        sha_end(h, out);
+    return all;
+}
+
+static bool seen(const struct plan *p)
+{
+    struct digest d;
+    for (size_t i = 0; i < p->graph->n; i++)
+        if (p->nodes[i].state != NODE_UPTODATE)
+            return false;
+    return plan_digest(p, &d) && store_seen(p->store, p->graph->file ? p->graph->file : "", &d);
+}
+
 /* Marks what is up to date as used, so that gc leaves it alone. *gone: gc was faster somewhere, and all is to be decided
  * again. */
 static int use_records(struct plan *p, bool *gone, struct err *e)
@@ -288,7 +310,8 @@ static int decide_and_use(struct plan *p, bool use, struct err *e)
             undecide(p);
         rc = decide_all(p, e);
         gone = false;
-        if (rc == 0 && use)
+        p->seen = rc == 0 && use && seen(p);
+        if (rc == 0 && use && !p->seen)
             rc = use_records(p, &gone, e);
     }
     return rc;

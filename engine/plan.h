@@ -40,6 +40,7 @@ struct plan {
     size_t n_run, n_pending, n_uptodate, n_blocked, n_shared;
     double seconds;
     uint64_t peak_memory;
+    bool seen;             /* all up to date, and so the last run left it a short time ago: nothing is to be written */
 };
 
 /* `read_sources`: digest files that the stat cache does not know (run); else nodes with unknown sources are NODE_RUN with

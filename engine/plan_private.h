@@ -14,6 +14,9 @@ int plan_set_reason(struct planned *n, struct err *e, const char *fmt, ...) __at
  * source cannot be read becomes NODE_BLOCKED with the reason. */
 int plan_sources(struct plan *p, bool read, const struct progress *progress, struct err *e);
 
+/* Over the keys of all nodes in order; false: one has none. */
+bool plan_digest(const struct plan *p, struct digest *out);
+
 double plan_cost_seconds(const struct op_cost *c);
 
 #endif

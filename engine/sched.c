@@ -53,7 +53,7 @@ static void write_history(struct task *t, const char *status)
 {
     struct err ignored; /* the history explains; a run does not fail for it */
     struct planned *p = planned_of(t);
-    if (t->s->run)
+    if (t->s->run && !t->s->plan->seen)
         store_run_node(t->s->plan->store, t->s->run, node_of(t)->id, status, p->keyed ? &p->key : NULL, t->job.wall, t->job.cpu,
                        t->job.peak_memory, &ignored);
 }
@@ -761,7 +761,7 @@ static void begin(struct sched *s)
         err_set(&why, ERR_INPUT, "%s", p->reason ? p->reason : "blocked");
         task_fail(s, &s->tasks[i], ERR_INPUT, &why);
     }
-    int batch = store_begin(s->plan->store, true, &ignored);
+    int batch = s->plan->seen ? -1 : store_begin(s->plan->store, true, &ignored);
     for (size_t i = 0; i < s->n; i++)
         if (s->tasks[i].phase == TASK_WAIT && s->plan->nodes[i].state == NODE_UPTODATE)
             end_good(&s->tasks[i], NODE_UPTODATE, NULL);
@@ -820,6 +820,9 @@ int sched_run(struct plan *p, const struct sched_options *o, struct sched_result
         begin(&s);
         pool_run(s.pool);
         rc = outcome(&s, e);
+        struct digest keys;
+        if (s.run && !p->seen)
+            store_see(p->store, p->graph->file ? p->graph->file : "", rc == 0 && plan_digest(p, &keys) ? &keys : NULL, &ignored);
         if (s.run)
             store_run_end(p->store, s.run, rc == 0 ? "done" : rc == ERR_CANCELLED ? "cancelled" : "failed", &ignored);
     }

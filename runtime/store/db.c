@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DB_VERSION = 2, BUSY_MS = 60000 };
+enum { DB_VERSION = 3, BUSY_MS = 60000 };
 
 struct db {
     sqlite3 *h;
@@ -26,14 +26,17 @@ static const char schema[] =
     " peak INTEGER, body BLOB) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS uses (key BLOB PRIMARY KEY, at INTEGER) WITHOUT ROWID;" /* apart: small rows to rewrite */
     "CREATE TABLE IF NOT EXISTS expanded (key BLOB PRIMARY KEY, body TEXT) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS specs (id INTEGER PRIMARY KEY, path TEXT UNIQUE);"
+    "CREATE TABLE IF NOT EXISTS specs (id INTEGER PRIMARY KEY, path TEXT UNIQUE, seen BLOB, at INTEGER);"
     "CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY AUTOINCREMENT, spec INTEGER, command TEXT, began INTEGER,"
     " ended INTEGER, status TEXT);"
     "CREATE TABLE IF NOT EXISTS run_nodes (spec INTEGER, node TEXT, run INTEGER, at INTEGER, status TEXT, key BLOB,"
     " wall REAL, cpu REAL, peak INTEGER, nread INTEGER, nwritten INTEGER, PRIMARY KEY (spec, node, run)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS pins (name TEXT, key BLOB, at INTEGER, PRIMARY KEY (name, key)) WITHOUT ROWID;";
 
-static const char to_version_2[] = "ALTER TABLE run_nodes ADD COLUMN nread INTEGER; ALTER TABLE run_nodes ADD COLUMN nwritten INTEGER;";
+static const char *const upgrades[DB_VERSION] = { /* from version 1, 2 */
+    [1] = "ALTER TABLE run_nodes ADD COLUMN nread INTEGER; ALTER TABLE run_nodes ADD COLUMN nwritten INTEGER;",
+    [2] = "ALTER TABLE specs ADD COLUMN seen BLOB; ALTER TABLE specs ADD COLUMN at INTEGER;",
+};
 
 static const char *const sql[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN",
@@ -63,6 +66,8 @@ static const char *const sql[Q_COUNT] = {
     [Q_EXPANDED_PRUNE] = "DELETE FROM expanded WHERE key NOT IN (SELECT key FROM records UNION SELECT key FROM run_nodes)",
     [Q_SPEC_GET] = "SELECT id FROM specs WHERE path=?",
     [Q_SPEC_PUT] = "INSERT OR IGNORE INTO specs (path) VALUES (?)",
+    [Q_SPEC_SEEN] = "SELECT seen FROM specs WHERE path=?1 AND at>?2",
+    [Q_SPEC_SEE] = "UPDATE specs SET seen=?2, at=?3 WHERE path=?1",
     [Q_RUN_PUT] = "INSERT INTO runs (spec, command, began, status) VALUES (?,?,?,'running')",
     [Q_RUN_END] = "UPDATE runs SET ended=?2, status=?3 WHERE id=?1",
     [Q_RUN_NODE] = "INSERT OR REPLACE INTO run_nodes SELECT spec, ?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM runs WHERE id=?1",
@@ -136,10 +141,14 @@ static int prepare(struct db *d, struct err *e)
                      d->path, version, DB_VERSION);
     if (rc == 0 && version < DB_VERSION) {
         rc = exec(d, "BEGIN IMMEDIATE", e);
+        if (rc == 0) /* another process may have been faster */
+            rc = read_version(d, &version, e);
+        if (rc == 0 && version == 0)
+            rc = exec(d, schema, e);
+        for (int v = version; rc == 0 && v > 0 && v < DB_VERSION; v++)
+            rc = exec(d, upgrades[v], e);
         if (rc == 0)
-            rc = exec(d, version == 1 ? to_version_2 : schema, e);
-        if (rc == 0)
-            rc = exec(d, "PRAGMA user_version=2; COMMIT", e);
+            rc = exec(d, "PRAGMA user_version=3; COMMIT", e);
     }
     for (int i = 0; rc == 0 && i < Q_COUNT; i++)
         if (sqlite3_prepare_v3(d->h, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) != SQLITE_OK)

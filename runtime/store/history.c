@@ -10,6 +10,8 @@
 #include "runtime/store/store_private.h"
 
 /* With the mutex held. */
+enum { SEEN_SECONDS = 3600 };
+
 static int spec_id(struct db *db, const char *spec, int64_t *id, struct err *e)
 {
     db_start(db, Q_SPEC_PUT);
@@ -71,6 +73,34 @@ int store_run_node(struct store *s, int64_t run, const char *node, const char *s
     struct node_run n = {.node = node, .status = status, .key = key, .wall = wall, .cpu = cpu, .peak_memory = peak_memory};
     pthread_mutex_lock(&s->mutex);
     int rc = put_run_node_row(s->db, run, &n, e);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+bool store_seen(struct store *s, const char *spec, const struct digest *keys)
+{
+    struct digest seen;
+    struct err ignored;
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_SPEC_SEEN);
+    db_text(s->db, Q_SPEC_SEEN, 1, str_of(spec));
+    db_int(s->db, Q_SPEC_SEEN, 2, time(NULL) - SEEN_SECONDS);
+    bool yes = db_step(s->db, Q_SPEC_SEEN, &ignored) == 1 && db_col_digest(s->db, Q_SPEC_SEEN, 0, &seen) && digest_cmp(&seen, keys) == 0;
+    db_end(s->db, Q_SPEC_SEEN);
+    pthread_mutex_unlock(&s->mutex);
+    return yes;
+}
+
+int store_see(struct store *s, const char *spec, const struct digest *keys, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_SPEC_SEE);
+    db_text(s->db, Q_SPEC_SEE, 1, str_of(spec));
+    if (keys)
+        db_digest(s->db, Q_SPEC_SEE, 2, keys);
+    db_int(s->db, Q_SPEC_SEE, 3, time(NULL));
+    int rc = db_step(s->db, Q_SPEC_SEE, e);
+    db_end(s->db, Q_SPEC_SEE);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }

@@ -120,6 +120,10 @@ struct history_row {
 int store_run_begin(struct store *s, const char *spec, const char *command, int64_t *run, struct err *e);
 int store_run_node(struct store *s, int64_t run, const char *node, const char *status, const struct digest *key, double wall,
                    double cpu, uint64_t peak_memory, struct err *e);
+/* Whether the last run of the spec left all its nodes done, under keys with this digest, within the last hour: then their
+ * rows in the history and their marks of use are as good as new. store_see sets that (NULL: it did not). */
+bool store_seen(struct store *s, const char *spec, const struct digest *keys);
+int store_see(struct store *s, const char *spec, const struct digest *keys, struct err *e);
 int store_run_end(struct store *s, int64_t run, const char *status, struct err *e);
 int store_history(struct store *s, const char *spec, const char *node, size_t limit, struct history_row **rows, size_t *n, struct err *e);
 void store_history_free(struct history_row *rows, size_t n);
