@@ -134,6 +134,8 @@ static int read_all(struct torch_file *f, struct err *e)
                        "%s: a file of torch.save before PyTorch 1.6, which is not read; write it again: x = torch.load(FILE, "
                        "weights_only=True); torch.save(x, FILE), or better as safetensors",
                        f->path);
+    if (f->map.n < 4 || memcmp(f->map.p, "PK\3\4", 4) != 0)
+        return err_set(e, ERR_INPUT, "%s: not a file of torch.save; save the model with safe_serialization=True", f->path);
     int rc = zip_read(&f->zip, f->map.p, f->map.n, f->path, e);
     if (rc == 0)
         rc = find_pickle(f, &pickle, e);

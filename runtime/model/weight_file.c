@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/buf.h"
 #include "runtime/formats/torch.h"
 #include "runtime/model/gguf_model.h"
 
@@ -25,7 +26,7 @@ int weight_file_open(const char *path, const struct model_config *c, bool header
         rc = gguf_open(path, &f->gguf, e);
         if (rc == 0)
             rc = gguf_weights_new(f->gguf, c, &f->gw, e);
-    } else if (torch_is(path)) {
+    } else if (torch_is(path) || str_ends(str_of(path), ".bin")) {
         rc = torch_open(path, &f->torch, e);
     } else {
         rc = header ? st_open_header(path, &f->st, e) : st_open(path, &f->st, e);
