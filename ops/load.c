@@ -154,8 +154,8 @@ static int load_run(struct op_run *r, struct err *e)
 
 static void load_cost(const struct op_args *a, struct op_cost *c)
 {
-    (void)a;
-    *c = (struct op_cost){.bytes_read = 1 << 20, .bytes_written = 1 << 16, .peak_memory = 16 << 20, .max_threads = 1};
+    bool gguf = str_ends(str_of(op_str(a, "model")), ".gguf"); /* its tokenizer is rewritten */
+    *c = (struct op_cost){.bytes_read = 1 << 20, .bytes_written = 1 << 16, .peak_memory = gguf ? 256 << 20 : 16 << 20, .max_threads = 1};
 }
 
 static const struct port_def outputs[] = {
