@@ -4,7 +4,7 @@
  *
  * Eviction takes the records that were used longest ago, then the blobs that no record names. Never taken: what a pin
  * names, and what was made or used since the oldest process began that has the store open (processes mark themselves with
- * a flock'ed file in DIR/locks). Others may work on the store meanwhile. docs/store.md, invariant 13.
+ * a flock'ed file in DIR/locks). Others may work on the store meanwhile. docs/store.md, invariant 15.
  */
 #ifndef PKG_STORE_GC_H
 #define PKG_STORE_GC_H
