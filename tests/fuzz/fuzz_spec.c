@@ -2,8 +2,10 @@
  *
  * fuzz_spec: specifications, mutated by bytes, by words of the language and by lines of each other. Every input must become
  * a graph that keeps its promises or be refused with a message, in little time. With a file as argument: that input once.
- * fuzz_spec -s SEED [SECONDS]: another run of mutations.
+ * fuzz_spec -s SEED [SECONDS]: another run of mutations. With -DPKG_LIBFUZZER there is no main, and clang's libFuzzer
+ * drives (target fuzz_spec_libfuzzer where the compiler is clang; tests/cases/diag/ is a corpus).
  */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,13 +91,6 @@ static void save(const char *name, const void *p, size_t n)
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(p, 1, n, f) != n || fclose(f))
         exit(2);
-}
-
-static double now(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* ---- one input ---- */
@@ -212,6 +207,53 @@ static void mutate(struct buf *b, uint64_t seed)
     }
 }
 
+#ifdef PKG_LIBFUZZER
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t max);
+
+/* Ours (words and lines of the language) as often as libFuzzer's own. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned seed)
+{
+    struct buf b = {0};
+    if (seed % 2)
+        return LLVMFuzzerMutate(data, n, max);
+    if (seed % 64 == 0)
+        buf_puts(&b, corpus[seed / 64 % (sizeof corpus / sizeof *corpus)]);
+    else
+        buf_put(&b, data, n);
+    mutate(&b, seed);
+    n = b.n < max ? b.n : max;
+    if (n)
+        memcpy(data, b.p, n);
+    buf_release(&b);
+    return n;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    if (strstr(folder, "XXXXXX")) {
+        if (!mkdtemp(folder))
+            exit(2);
+        save("base.yaml", base, sizeof base - 1);
+    }
+    const char *const variants[] = {"v", "base"}, *const sets[] = {"a=2", "j.r=5"};
+    struct graph_options o = {.ops = ops, .no_infer = n % 8 == 7};
+    if (n % 4 == 1)
+        o = (struct graph_options){.ops = ops, .variants = variants, .n_variants = 2, .sets = sets, .n_sets = 2};
+    save("spec.yaml", data, n);
+    one(path, &o);
+    return 0;
+}
+#else
+
+static double now(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static int fuzz(uint64_t seed0, double seconds)
 {
     double start = now(CLOCK_MONOTONIC), slowest = 0;
@@ -257,3 +299,4 @@ int main(int argc, char **argv)
         fs_remove_tree(folder, &e);
     return rc;
 }
+#endif
