@@ -103,7 +103,8 @@ static bool is_llama3(const float *stored, size_t n, double base, double factor,
     return true;
 }
 
-/* rope_freqs.weight holds the divisors alone; Llama 3.1 to 3.3 all have low 1, high 4 and an original length of 8192. */
+/* rope_freqs.weight holds the divisors alone; Llama 3.1 to 3.3 all have low 1, high 4 and an original length of 8192 (other
+ * powers of two are tried too). */
 static int set_llama3(struct js *c, const struct meta *m, const struct gguf_tensor *t, double base, struct err *e)
 {
     float f[1024];
@@ -111,6 +112,8 @@ static int set_llama3(struct js *c, const struct meta *m, const struct gguf_tens
         return err_set(e, ERR_UNSUPPORTED, "%s: rope_freqs.weight is not a short list of numbers", gguf_path(m->g));
     t->type->to_f32(f, t->data, t->n);
     double factor = f[t->n - 1], original = 8192;
+    for (int k = 5; k <= 20 && !is_llama3(f, t->n, base, factor, original); k++)
+        original = 1 << k;
     if (!is_llama3(f, t->n, base, factor, original))
         return err_set(e, ERR_UNSUPPORTED, "%s: rope_freqs.weight holds a rotary scaling that is not Llama 3's; use the Hugging Face folder",
                        gguf_path(m->g));

@@ -82,6 +82,61 @@ static void the_same_values(void **state)
     assert_true(through("Q8_0", false, DT_F32) == f16); /* rows of 20 are no whole blocks: F16 */
 }
 
+/* The divisors alone are in the file; the settings are found again. */
+static void llama3_rotation(void **state)
+{
+    (void)state;
+    struct err e;
+    struct model_config c, back;
+    struct gguf_writer *w;
+    struct gguf *g;
+    char tiny[] = "/tmp/pkgraph-test-XXXXXX";
+    struct js *j = tiny_config(true), *r = js_object(), *read;
+    struct opened o;
+    js_set(r, "rope_type", js_new_cstr("llama3"));
+    js_set(r, "factor", js_new_num(8));
+    js_set(r, "low_freq_factor", js_new_num(1));
+    js_set(r, "high_freq_factor", js_new_num(4));
+    js_set(r, "original_max_position_embeddings", js_new_int(64));
+    js_set(j, "rope_scaling", r);
+    assert_non_null(mkdtemp(tiny));
+    tiny_write(tiny, j, DT_F32);
+    open_dir(&o, tiny);
+    c = *model_config(o.m);
+    OK(gguf_export_model(o.m, NULL, NULL, path, &e), e);
+    OK(gguf_open(path, &g, &e), e);
+    read = gguf_config(g, &e);
+    if (!read)
+        fail_msg("%s", e.msg);
+    OK(model_config_parse(read, "read", &back, &e), e);
+    assert_int_equal(back.rope, ROPE_LLAMA3);
+    assert_true(back.rope_factor == c.rope_factor && back.rope_high_freq_factor == 4 && back.rope_low_freq_factor == 1);
+    double original = back.rope_original_max_position_embeddings; /* of so few frequencies 32 says the same as 64 */
+    assert_true(original == 64 || original == 32);
+    gguf_close(g);
+    js_free(read);
+    /* divisors of another kind */
+    OK(gguf_writer_new(path, &w, &e), e);
+    gguf_put_str(w, "general.architecture", STR("llama"));
+    gguf_put_u32(w, "llama.embedding_length", 20);
+    gguf_put_u32(w, "llama.feed_forward_length", 20);
+    gguf_put_u32(w, "llama.block_count", 1);
+    gguf_put_u32(w, "llama.attention.head_count", 2);
+    gguf_put_u32(w, "llama.context_length", 64);
+    OK(gguf_declare(w, "rope_freqs.weight", quant_by_name("F32"), 1, (size_t[]){3}, &e), e);
+    OK(gguf_write_begin(w, &e), e);
+    OK(gguf_write(w, (float[]){3, 2, 5}, 12, &e), e);
+    OK(gguf_write_end(w, &e), e);
+    gguf_writer_free(w);
+    OK(gguf_open(path, &g, &e), e);
+    assert_null(gguf_config(g, &e));
+    assert_non_null(strstr(e.msg, "rope_freqs"));
+    gguf_close(g);
+    js_free(j);
+    close_dir(&o);
+    OK(fs_remove_tree(tiny, &e), e);
+}
+
 /* ---- tokenizers ---- */
 
 static struct js *parse(const char *text)
@@ -230,7 +285,7 @@ static void adapters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_values),          cmocka_unit_test(byte_level), cmocka_unit_test(pieces),
+        cmocka_unit_test(the_same_values), cmocka_unit_test(llama3_rotation), cmocka_unit_test(byte_level), cmocka_unit_test(pieces),
         cmocka_unit_test(an_unknown_cut_is_refused), cmocka_unit_test(adapters),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
