@@ -429,18 +429,38 @@ static void find_doc(struct own_context *c, struct own *o, const struct ynode *y
         o->doc = doc->text.p;
 }
 
-static int hash_own(struct own *o)
+static uint64_t hash_texts(uint64_t h, size_t n, const char *const *v)
 {
-    struct buf b = {0};
-    buf_puts(&b, o->op->op->name);
-    for (size_t k = 0; k < o->op->n_params; k++) {
-        buf_printf(&b, "\n%d%d", o->values[k].set, o->values[k].given);
-        param_canon(&b, &o->op->op->params[k], &o->values[k]);
+    for (size_t i = 0; i < n; i++)
+        h = hash_bytes(h, v[i], strlen(v[i]) + 1);
+    return h;
+}
+
+/* Equal values have equal hashes; own_equal looks at the values themselves. */
+static uint64_t hash_value(uint64_t h, const struct param_def *d, const struct param_value *v)
+{
+    switch (d->type) {
+    case PARAM_BOOL: return hash_bytes(h, &v->b, sizeof v->b);
+    case PARAM_INT:
+    case PARAM_SIZE: return hash_bytes(h, &v->i, sizeof v->i);
+    case PARAM_FLOAT:
+    case PARAM_DURATION: return hash_bytes(h, &v->f, sizeof v->f);
+    case PARAM_STRING:
+    case PARAM_ENUM:
+    case PARAM_PATH: return hash_texts(h, 1, &v->s);
+    case PARAM_INTS: return hash_bytes(h, v->ints.v, v->ints.n * sizeof *v->ints.v);
+    case PARAM_STRINGS: return hash_texts(h, v->strs.n, v->strs.v);
+    case PARAM_MAP: return h;
     }
-    o->hash = hash_bytes(1, b.p, b.n);
-    bool failed = b.failed;
-    buf_release(&b);
-    return failed ? ERR_NOMEM : 0;
+    return h;
+}
+
+static void hash_own(struct own *o)
+{
+    o->hash = hash_bytes(1, o->op->op->name, strlen(o->op->op->name));
+    for (size_t k = 0; k < o->op->n_params; k++)
+        if (o->values[k].set)
+            o->hash = hash_value(o->hash + k, &o->op->op->params[k], &o->values[k]);
 }
 
 int own_resolve(struct own_context *c, const struct enode *n, struct own **out, struct err *e)
@@ -463,7 +483,7 @@ int own_resolve(struct own_context *c, const struct enode *n, struct own **out, 
         if (rc == 0)
             rc = resolve_inputs(c, o, y);
         if (rc == 0)
-            rc = hash_own(o);
+            hash_own(o);
     }
     if (c->scope->nomem)
         rc = ERR_NOMEM;

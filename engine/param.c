@@ -431,18 +431,54 @@ struct js *param_json(const struct param_def *d, const struct param_value *v)
     return list;
 }
 
+static void put_list(struct buf *out, const struct param_def *d, const struct param_value *v)
+{
+    size_t n = d->type == PARAM_INTS ? v->ints.n : v->strs.n;
+    buf_putc(out, '[');
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_putc(out, ',');
+        if (d->type == PARAM_INTS)
+            buf_printf(out, "%lld", (long long)v->ints.v[i]);
+        else
+            js_write_str(out, str_of(v->strs.v[i]));
+    }
+    buf_putc(out, ']');
+}
+
+/* The bytes of param_json, without making it: this runs for every parameter of every node. */
 void param_canon(struct buf *out, const struct param_def *d, const struct param_value *v)
 {
-    if (v->set && (d->type == PARAM_STRING || d->type == PARAM_ENUM || d->type == PARAM_PATH)) {
-        buf_puts(out, v->s);
+    struct js *j;
+    if (!v->set) {
+        buf_puts(out, "null");
         return;
     }
-    struct js *j = param_json(d, v);
-    if (j)
-        js_write(out, j);
-    else
-        out->failed = true;
-    js_free(j);
+    switch (d->type) {
+    case PARAM_BOOL: buf_puts(out, v->b ? "true" : "false"); break;
+    case PARAM_INT:
+    case PARAM_SIZE: buf_printf(out, "%lld", (long long)v->i); break;
+    case PARAM_FLOAT:
+    case PARAM_DURATION:
+        if (isfinite(v->f))
+            js_write_num(out, v->f);
+        else
+            buf_puts(out, "null");
+        break;
+    case PARAM_STRING:
+    case PARAM_ENUM:
+    case PARAM_PATH: buf_puts(out, v->s); break;
+    case PARAM_INTS:
+    case PARAM_STRINGS: put_list(out, d, v); break;
+    case PARAM_MAP:
+        j = param_json(d, v);
+        if (j)
+            js_write(out, j);
+        else
+            out->failed = true;
+        js_free(j);
+        break;
+    }
 }
 
 static bool equal_lists(const struct param_def *d, const struct param_value *a, const struct param_value *b)
