@@ -12,7 +12,7 @@
 #include "tools/pkgraph/report_html.h"
 #include "tools/pkgraph/term.h"
 
-enum { MAX_DRAWN = 400, MAX_DUMMIES = 6000, SWEEPS = 12, BOX_W = 132, BOX_H = 40, GAP_X = 46, GAP_Y = 14, DUMMY_H = 8 };
+enum { MAX_DRAWN = 400, SWEEPS = 12, BOX_W = 132, BOX_H = 40, GAP_X = 46, GAP_Y = 14, DUMMY_H = 8 };
 
 struct vertex {
     int node; /* -1: dummy */
@@ -90,6 +90,17 @@ static void rank_nodes(const struct graph *g, const bool *drawn, int *rank)
     free(first_use);
 }
 
+/* The edges of one producer run together as far as they can: it has one dummy in a column. */
+static int dummy_of(struct layout *l, int *slot, int at, int rank)
+{
+    if (*slot)
+        return *slot - 1;
+    int dummy = add_vertex(l, -1, rank);
+    add_link(l, at, dummy);
+    *slot = dummy + 1;
+    return dummy;
+}
+
 static void build(struct layout *l, const struct graph *g, const bool *drawn)
 {
     int *rank = calloc(g->n + 1, sizeof *rank);
@@ -102,18 +113,17 @@ static void build(struct layout *l, const struct graph *g, const bool *drawn)
     rank_nodes(g, drawn, rank);
     for (size_t i = 0; i < g->n; i++)
         l->vertex_of[i] = drawn[i] ? add_vertex(l, (int)i, rank[i]) : -1;
+    int *chain = calloc(g->n * l->n_ranks + 1, sizeof *chain);
+    l->failed |= !chain;
     for (size_t i = 0; i < g->n && !l->failed; i++)
         for (size_t k = 0; drawn[i] && k < g->nodes[i].n_edges; k++) {
             int from = g->nodes[i].edges[k].from, at = l->vertex_of[from];
-            if (at < 0)
-                continue;
-            for (int r = rank[from] + 1; r < rank[i] && l->n < MAX_DRAWN + MAX_DUMMIES && !l->failed; r++) {
-                int dummy = add_vertex(l, -1, r);
-                add_link(l, at, dummy);
-                at = dummy;
-            }
-            add_link(l, at, l->vertex_of[i]);
+            for (int r = rank[from] + 1; at >= 0 && r < rank[i] && !l->failed; r++)
+                at = dummy_of(l, &chain[(size_t)from * l->n_ranks + (size_t)r], at, r);
+            if (at >= 0)
+                add_link(l, at, l->vertex_of[i]);
         }
+    free(chain);
     free(rank);
 }
 

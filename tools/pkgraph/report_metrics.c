@@ -55,7 +55,7 @@ static int column_of(struct sheet *s, const struct js *j, const char *metric)
     return (int)s->n_columns++;
 }
 
-static bool same(const char *a, const char *b)
+static bool same_text(const char *a, const char *b)
 {
     return (!a && !b) || (a && b && strcmp(a, b) == 0);
 }
@@ -65,24 +65,35 @@ static struct line *line_of(struct sheet *s, const struct js *j, int column)
 {
     const char *adapter = js_cstr(js_get(j, "adapter")), *model = js_cstr(js_get(j, "model")), *node = js_cstr(js_get(j, "node"));
     for (size_t i = 0; i < s->n; i++)
-        if (same(s->lines[i].adapter, adapter) && same(s->lines[i].model, model) && isnan(s->lines[i].cells[column].v))
+        if (same_text(s->lines[i].adapter, adapter) && same_text(s->lines[i].model, model) && isnan(s->lines[i].cells[column].v))
             return &s->lines[i];
     struct line *l = &s->lines[s->n++];
     *l = (struct line){.name = adapter ? adapter : model ? model : node, .adapter = adapter, .model = model, .node = node};
     for (size_t i = 0; i < COLUMNS; i++)
         l->cells[i].v = NAN;
     for (size_t i = 0; i + 1 < s->n; i++)
-        if (same(s->lines[i].name, l->name))
+        if (same_text(s->lines[i].name, l->name))
             l->name = node;
     return l;
+}
+
+/* Does a metric carry its task's name (loss of loss)? Then the others are left to `show`, as in the table of `run`. */
+static bool named_like(const struct js *m, const char *task)
+{
+    for (void *it = js_iter(m); task && it; it = js_next(m, it))
+        if (strncmp(js_iter_key(it), task, strlen(task)) == 0)
+            return true;
+    return false;
 }
 
 static void put(struct sheet *s, const struct js *j)
 {
     const struct js *m = js_get(j, "metrics");
+    const char *task = js_cstr(js_get(j, "task"));
+    bool named = named_like(m, task);
     for (void *it = js_iter(m); it; it = js_next(m, it)) {
         const char *name = js_iter_key(it);
-        double v = js_num(js_iter_value(it), NAN);
+        double v = named && strncmp(name, task, strlen(task)) != 0 ? NAN : js_num(js_iter_value(it), NAN);
         int c = isnan(v) || (strcmp(name, "finished") == 0 && js_len(m) > 1) ? -1 : column_of(s, j, name);
         struct line *l = c >= 0 ? line_of(s, j, c) : NULL;
         if (l)
@@ -93,7 +104,7 @@ static void put(struct sheet *s, const struct js *j)
 static const struct line *baseline(const struct report *r, const struct sheet *s)
 {
     for (size_t i = 0; r->baseline && i < s->n; i++)
-        if (same(s->lines[i].name, r->baseline) || same(s->lines[i].adapter, r->baseline) || same(s->lines[i].node, r->baseline))
+        if (same_text(s->lines[i].name, r->baseline) || same_text(s->lines[i].adapter, r->baseline) || same_text(s->lines[i].node, r->baseline))
             return &s->lines[i];
     for (size_t i = 0; !r->baseline && i < s->n; i++)
         if (s->lines[i].adapter)
