@@ -14,7 +14,7 @@
 #include "runtime/base/err.h"
 #include "runtime/base/json.h"
 
-enum { YAML_DEPTH = 64, YAML_NODES = 1000000, YAML_BYTES = 4 << 20 };
+enum { YAML_DEPTH = 64, YAML_NODES = 4000000, YAML_BYTES = 32 << 20 };
 
 enum ynode_kind { Y_SCALAR, Y_LIST, Y_MAP };
 

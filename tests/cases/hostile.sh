@@ -15,7 +15,7 @@ quick() {
 {
     printf 'pkgraph: 1\nx-0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n'
     for i in $(seq 1 30); do p=$((i - 1)); echo "x-$i: &a$i [*a$p, *a$p, *a$p, *a$p, *a$p, *a$p, *a$p, *a$p, *a$p, *a$p]"; done
-} >s.yaml; quick "a billion laughs" "more than 1000000 values"
+} >s.yaml; quick "a billion laughs" "more than 4000000 values"
 { printf 'pkgraph: 1\nvars:\n  a0: lollollollol\n'; for i in $(seq 1 40); do p=$((i - 1)); echo "  a$i: \"\${a$p}\${a$p}\${a$p}\${a$p}\""; done
   printf 'nodes:\n  m: {op: synth, params: {split: "${a40}"}}\n'; } >s.yaml; quick "laughs by variables" "longer than"
 { printf 'pkgraph: 1\nname: "'; head -c 100000000 /dev/zero | tr '\0' x; printf '"\n'; } >s.yaml; quick "a scalar of 100 MB" "s.yaml"

@@ -47,43 +47,92 @@ static struct run_sum *sums_of(const struct history_row *rows, size_t n, size_t 
     return v;
 }
 
-static void print_sums(const struct history_row *rows, size_t n, bool json)
+static struct run_sum *sum_of(struct run_sum *v, size_t n, int64_t run)
 {
+    for (size_t i = 0; i < n; i++)
+        if (v[i].run == run)
+            return &v[i];
+    return NULL;
+}
+
+static struct js *run_json(const struct run_row *r, const struct run_sum *s)
+{
+    struct js *j = js_object();
+    js_set(j, "run", js_new_int(r->run));
+    js_set(j, "status", js_new_cstr(r->status));
+    js_set(j, "command", js_new_cstr(r->command));
+    js_set(j, "began", js_new_int(r->began));
+    js_set(j, "ended", r->ended ? js_new_int(r->ended) : js_new_null());
+    js_set(j, "ran", js_new_int((int64_t)s->ran));
+    js_set(j, "up_to_date", js_new_int((int64_t)s->cached));
+    js_set(j, "failed", js_new_int((int64_t)s->failed));
+    js_set(j, "node_seconds", js_new_num(s->wall));
+    return j;
+}
+
+static int print_list(struct js *list)
+{
+    struct buf b = {0};
+    js_write_pretty(&b, list);
+    buf_putc(&b, '\n');
+    js_free(list);
+    return print_buf(&b);
+}
+
+static int print_runs(const struct run_row *runs, size_t n_runs, const struct history_row *rows, size_t n, bool json)
+{
+    static const struct run_sum none;
+    static const char *const head[] = {"run", "began", "status", "took", "ran", "up to date", "failed", "node time", "command"};
     size_t n_sums;
     struct run_sum *v = sums_of(rows, n, &n_sums);
-    struct table t = {.cols = 6};
-    struct js *list = js_array();
-    static const char *const head[] = {"run", "last node ended", "ran", "up to date", "failed", "node time"};
-    for (size_t i = 0; i < 6; i++)
+    struct table t = {.cols = sizeof head / sizeof *head};
+    struct js *list = json ? js_array() : NULL;
+    for (size_t i = 0; i < t.cols; i++)
         table_cell(&t, "%s", head[i]);
-    for (size_t i = 0; v && i < n_sums; i++) {
-        char x[TEXT_MAX], y[TEXT_MAX];
-        table_cell(&t, "%lld", (long long)v[i].run);
-        table_cell(&t, "%s", text_when(x, v[i].at));
-        table_cell(&t, "%zu", v[i].ran);
-        table_cell(&t, "%zu", v[i].cached);
-        table_cell(&t, "%zu", v[i].failed);
-        table_cell(&t, "%s", text_seconds(y, v[i].wall));
+    for (size_t i = 0; v && i < n_runs; i++) {
+        const struct run_row *r = &runs[i];
+        const struct run_sum *s = sum_of(v, n_sums, r->run);
+        char when[TEXT_MAX], took[TEXT_MAX], wall[TEXT_MAX];
+        s = s ? s : &none;
+        if (json) {
+            js_push(list, run_json(r, s));
+            continue;
+        }
+        table_cell(&t, "%lld", (long long)r->run);
+        table_cell(&t, "%s", text_when(when, r->began));
+        table_cell(&t, "%s", r->status);
+        table_cell(&t, "%s", !r->ended ? "" : r->ended == r->began ? "< 1 s" : text_seconds(took, (double)(r->ended - r->began)));
+        table_cell(&t, "%zu", s->ran);
+        table_cell(&t, "%zu", s->cached);
+        table_cell(&t, "%zu", s->failed);
+        table_cell(&t, "%s", s->ran ? text_seconds(wall, s->wall) : "");
+        table_cell(&t, "%s", r->command);
+    }
+    free(v);
+    if (!json)
+        table_print(&t, true, stdout);
+    table_release(&t);
+    return json ? print_list(list) : STATUS_DONE;
+}
+
+static struct js *rows_json(const struct history_row *rows, size_t n)
+{
+    struct js *list = js_array();
+    for (size_t i = 0; i < n; i++) {
         struct js *j = js_object();
-        js_set(j, "run", js_new_int(v[i].run));
-        js_set(j, "at", js_new_int(v[i].at));
-        js_set(j, "ran", js_new_int((int64_t)v[i].ran));
-        js_set(j, "up_to_date", js_new_int((int64_t)v[i].cached));
-        js_set(j, "failed", js_new_int((int64_t)v[i].failed));
-        js_set(j, "node_seconds", js_new_num(v[i].wall));
+        char hex[DIGEST_HEX];
+        digest_hex(&rows[i].key, hex);
+        js_set(j, "run", js_new_int(rows[i].run));
+        js_set(j, "node", js_new_cstr(rows[i].node));
+        js_set(j, "status", js_new_cstr(rows[i].status));
+        js_set(j, "at", js_new_int(rows[i].at));
+        js_set(j, "key", js_new_cstr(hex));
+        js_set(j, "wall", js_new_num(rows[i].wall));
+        js_set(j, "cpu", js_new_num(rows[i].cpu));
+        js_set(j, "memory", js_new_int((int64_t)rows[i].peak_memory));
         js_push(list, j);
     }
-    if (json) {
-        struct buf b = {0};
-        js_write_pretty(&b, list);
-        buf_putc(&b, '\n');
-        print_buf(&b);
-    } else {
-        table_print(&t, true, stdout);
-    }
-    js_free(list);
-    table_release(&t);
-    free(v);
+    return list;
 }
 
 static void print_rows(const struct history_row *rows, size_t n)
@@ -112,7 +161,8 @@ static int run_runs(const struct args *a)
     struct err e = {0};
     struct store *store = NULL;
     struct history_row *rows = NULL;
-    size_t n = 0;
+    struct run_row *runs = NULL;
+    size_t n = 0, n_runs = 0;
     const char *node = a->n_pos > 1 ? a->pos[1] : NULL;
     char *spec = fs_absolute(a->pos[0]);
     int status = STATUS_FAILED;
@@ -121,19 +171,23 @@ static int run_runs(const struct args *a)
         status = STATUS_DONE;
         goto out;
     }
-    if (store_open(store_folder(a), &store, &e) != 0 || store_history(store, spec, node, 100000, &rows, &n, &e) != 0) {
+    if (store_open(store_folder(a), &store, &e) != 0 || store_history(store, spec, node, 0, &rows, &n, &e) != 0 ||
+        store_runs(store, spec, 0, &runs, &n_runs, &e) != 0) {
         say_err(&e);
         goto out;
     }
     status = STATUS_DONE;
-    if (n == 0)
+    if (n == 0 && (node || n_runs == 0))
         say("%s%s%s has not run with the store %s", a->pos[0], node ? " " : "", node ? node : "", store_folder(a));
+    else if ((node || args_has(a, "nodes")) && args_has(a, "json"))
+        status = print_list(rows_json(rows, n));
     else if (node || args_has(a, "nodes"))
         print_rows(rows, n);
     else
-        print_sums(rows, n, args_has(a, "json"));
+        status = print_runs(runs, n_runs, rows, n, args_has(a, "json"));
 out:
     store_history_free(rows, n);
+    store_runs_free(runs, n_runs);
     if (store)
         store_close(store);
     free(spec);
