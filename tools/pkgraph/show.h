@@ -6,6 +6,7 @@
 #define PKG_TOOLS_SHOW_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "runtime/base/json.h"
 #include "tools/pkgraph/session.h"
@@ -21,5 +22,10 @@ void show_model(const struct js *model, size_t max_list);
 int show_artifact(const struct session *s, const struct artifact *a, const struct show_options *o);
 /* The first rows of a dataset as the model's tokens, the trained ones marked. model: a model artifact. */
 int show_tokens(const struct session *s, const struct artifact *data, const struct artifact *model, size_t rows);
+
+/* Pictures for the terminal: a heat map, and a curve on one line (means of as many steps as share a column). */
+struct score_map;
+void show_heat(const struct score_map *m, FILE *f);
+void show_spark(const double *v, size_t n, FILE *f);
 
 #endif

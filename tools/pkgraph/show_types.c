@@ -13,6 +13,7 @@
 #include "runtime/text/rows.h"
 #include "tools/pkgraph/metrics.h"
 #include "tools/pkgraph/published.h"
+#include "tools/pkgraph/score_map.h"
 #include "tools/pkgraph/show.h"
 #include "tools/pkgraph/term.h"
 
@@ -102,6 +103,25 @@ static int show_lines(const struct session *s, const struct artifact *a, const c
     return status;
 }
 
+/* The losses of a log on one line. */
+static void spark(const struct buf *text, size_t lines)
+{
+    struct err e = {0};
+    double *loss = calloc(lines + 1, sizeof *loss);
+    size_t n = 0;
+    for (size_t at = 0; loss && at < text->n && n < lines;) {
+        size_t k = strcspn(text->p + at, "\n");
+        struct js *j = js_parse((struct str){text->p + at, k}, "train.jsonl", &e);
+        if (isfinite(js_num(js_get(j, "loss"), NAN)))
+            loss[n++] = js_num(js_get(j, "loss"), 0);
+        js_free(j);
+        at += k + 1;
+    }
+    if (loss)
+        show_spark(loss, n, stdout);
+    free(loss);
+}
+
 /* Training log: some steps spread over the whole run. */
 static int show_log(const struct session *s, const struct artifact *a, size_t rows)
 {
@@ -120,6 +140,7 @@ static int show_log(const struct session *s, const struct artifact *a, size_t ro
     free(path);
     for (size_t i = 0; i < text.n; i++)
         lines += text.p[i] == '\n';
+    spark(&text, lines);
     for (size_t k = 0; k < 6; k++)
         table_cell(&t, "%s", keys[k]);
     for (size_t at = 0; at < text.n; line++) {
@@ -137,6 +158,22 @@ static int show_log(const struct session *s, const struct artifact *a, size_t ro
 }
 
 /* ---- scores, layer map, blocks ---- */
+
+/* Reads all of S through the map: nothing is kept. */
+static int heat(const struct session *s, const struct artifact *a)
+{
+    struct err e = {0};
+    struct score_map m = {0};
+    char *path = session_file(s, a, "scores.safetensors");
+    int rc = path ? score_map_read(path, &m, &e) : -1;
+    if (rc == 0)
+        show_heat(&m, stdout);
+    else if (path)
+        say_err(&e);
+    score_map_release(&m);
+    free(path);
+    return rc ? STATUS_FAILED : STATUS_DONE;
+}
 
 static int show_scores(const struct session *s, const struct artifact *a)
 {
@@ -170,7 +207,7 @@ static int show_scores(const struct session *s, const struct artifact *a)
     table_release(&t);
     table_release(&m);
     js_free(j);
-    return STATUS_DONE;
+    return heat(s, a);
 }
 
 static int show_layer_map(const struct session *s, const struct artifact *a)
