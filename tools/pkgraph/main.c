@@ -15,7 +15,7 @@
 #include "tools/pkgraph/term.h"
 
 extern const struct command cmd_run, cmd_plan, cmd_explain, cmd_check, cmd_viz, cmd_show, cmd_export, cmd_runs, cmd_compare, cmd_cache, cmd_ops,
-    cmd_inspect, cmd_tokenize, cmd_schema, cmd_doctor, cmd_completions, cmd_report;
+    cmd_inspect, cmd_tokenize, cmd_schema, cmd_doctor, cmd_completions, cmd_report, cmd_man;
 
 static void print_commands(FILE *f)
 {
@@ -122,6 +122,6 @@ static const struct command cmd_help = {
 
 const struct command *const commands[] = {
     &cmd_run,   &cmd_plan,  &cmd_explain, &cmd_check,    &cmd_viz,    &cmd_show,   &cmd_export,      &cmd_runs,    &cmd_compare,     &cmd_report,
-    &cmd_cache, &cmd_ops,   &cmd_schema,  &cmd_inspect,  &cmd_tokenize, &cmd_doctor, &cmd_completions, &cmd_version,
+    &cmd_cache, &cmd_ops,   &cmd_schema,  &cmd_inspect,  &cmd_tokenize, &cmd_doctor, &cmd_completions, &cmd_man, &cmd_version,
     &cmd_help,  NULL,
 };
