@@ -28,6 +28,8 @@ static struct js *node_json(const struct plan *p, size_t i)
         js_set(j, "seconds", js_new_num(n->seconds));
     if (n->cost.peak_memory)
         js_set(j, "memory", js_new_int((int64_t)n->cost.peak_memory));
+    if (n->cost.bytes_written > 0)
+        js_set(j, "disk", js_new_num(n->cost.bytes_written));
     return j;
 }
 
@@ -38,6 +40,18 @@ static size_t count_shared(const struct plan *p)
     for (size_t i = 0; i < p->graph->n; i++)
         n += p->nodes[i].same_as >= 0 && p->nodes[i].state == NODE_RUN;
     return n;
+}
+
+/* Bytes that a run will add to the store, as the operators estimate. */
+static double count_disk(const struct plan *p)
+{
+    double sum = 0;
+    for (size_t i = 0; i < p->graph->n; i++) {
+        const struct planned *n = &p->nodes[i];
+        if ((n->state == NODE_RUN || n->state == NODE_PENDING) && n->same_as < 0)
+            sum += n->cost.bytes_written;
+    }
+    return sum;
 }
 
 static size_t count_all(const struct plan *p)
@@ -60,6 +74,7 @@ static int print_json(const struct plan *p)
     js_set(j, "shared", js_new_int((int64_t)count_shared(p)));
     js_set(j, "seconds", js_new_num(p->seconds));
     js_set(j, "memory", js_new_int((int64_t)p->peak_memory));
+    js_set(j, "disk", js_new_num(count_disk(p)));
     struct buf b = {0};
     js_write_pretty(&b, j);
     buf_putc(&b, '\n');
@@ -93,7 +108,7 @@ static void print_table(const struct plan *p)
 
 static void print_sum(const struct plan *p)
 {
-    char x[TEXT_MAX], y[TEXT_MAX];
+    char x[TEXT_MAX], y[TEXT_MAX], z[TEXT_MAX];
     size_t all = count_all(p), shared = count_shared(p);
     printf("\n%zu node%s", all, all == 1 ? "" : "s");
     if (shared)
@@ -107,6 +122,8 @@ static void print_sum(const struct plan *p)
         printf("; about %s", text_seconds(x, p->seconds));
     if (p->peak_memory)
         printf("; at most %s of memory", text_bytes(y, (double)p->peak_memory));
+    if (count_disk(p) > 0)
+        printf("; %s of disk", text_bytes(z, count_disk(p)));
     putchar('\n');
 }
 
