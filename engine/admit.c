@@ -12,7 +12,7 @@
 #include "engine/sched_private.h"
 #include "runtime/exec/pool.h"
 
-enum { LOOK = 32 /* candidates that do not fit the memory are passed over up to this many */, LIGHTS = 4 };
+enum { LOOK = 32 /* candidates that do not fit the memory are passed over up to this many */, LIGHTS = 4, QUEUED = 32 /* light tasks handed to the pool ahead of time, so that its threads need not wait for the loop */ };
 static const uint64_t small_memory = (uint64_t)64 << 20; /* of a node that declares nothing */
 
 static bool before(const struct sched *s, size_t a, size_t b)
@@ -141,10 +141,16 @@ static void divide(struct sched *s, struct task **c, size_t n, int free)
     }
 }
 
+/* Unless the user gave a number, light tasks do not count: the pool's threads bound how many of them run. */
+static size_t at_once(const struct sched *s)
+{
+    return s->jobs_given ? s->running : s->running - s->lights;
+}
+
 /* Light tasks start beside whatever runs. */
 static bool start_light(struct sched *s, struct task *t)
 {
-    if (!t->light || s->lights >= LIGHTS || declared(s, t) > s->o.mem - s->mem_used)
+    if (!t->light || s->lights >= (s->jobs_given ? LIGHTS : QUEUED) || declared(s, t) > s->o.mem - s->mem_used)
         return false;
     t->share = 1;
     launch(s, t);
@@ -156,7 +162,7 @@ static bool start_light(struct sched *s, struct task *t)
 static void lend(struct sched *s)
 {
     int free = s->o.cpus - s->cpus_used;
-    struct task *first[POOL_MAX_THREADS];
+    struct task *first[2 * POOL_MAX_THREADS];
     size_t n = 0;
     for (size_t k = 0; k < s->n_active; k++) {
         struct task *t = s->active[k];
@@ -183,7 +189,7 @@ static void admit_ready(struct sched *s)
     size_t aside[LOOK], n = 0, n_aside = 0;
     int free = s->o.cpus - s->cpus_used;
     uint64_t left = s->o.mem - s->mem_used;
-    while (!atomic_load(&s->cancel) && s->n_heap && s->running + n < (size_t)s->o.jobs && n_aside < LOOK && n < POOL_MAX_THREADS) {
+    while (!atomic_load(&s->cancel) && s->n_heap && at_once(s) + n < (size_t)s->o.jobs && n_aside < LOOK && n < POOL_MAX_THREADS) {
         struct task *t = &s->tasks[ready_pop(s)];
         if (declared(s, t) > s->o.mem) {
             fail_too_big(s, t);
@@ -195,7 +201,8 @@ static void admit_ready(struct sched *s)
                 left -= declared(s, c[k]) < left ? declared(s, c[k]) : left;
             continue;
         }
-        if ((int)n < free && declared(s, t) <= left) {
+        bool enough = t->light && !s->jobs_given; /* light ones take no processor: beyond QUEUED they wait */
+        if (!enough && (int)n < free && declared(s, t) <= left) {
             left -= declared(s, t);
             c[n++] = t;
         } else

@@ -719,6 +719,7 @@ static void set_limits(struct sched *s)
     struct sched_options *o = &s->o;
     if (o->cpus <= 0)
         o->cpus = par_cpus();
+    s->jobs_given = o->jobs > 0;
     if (o->jobs <= 0)
         o->jobs = o->cpus + 4;
     if (o->jobs > POOL_MAX_THREADS - 1) /* one thread stores */

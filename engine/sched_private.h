@@ -77,7 +77,7 @@ struct sched {
     size_t *skip, n_skip;   /* work list of skip_from */
     int locked;           /* list of tasks that wait for other processes, -1: none */
     size_t running;       /* admitted; those whose operator runs are in `active` */
-    struct task *active[POOL_MAX_THREADS];
+    struct task *active[2 * POOL_MAX_THREADS];
     size_t n_active;
     struct share share;
     size_t *sends, n_sends, sent;     /* tasks whose record goes to the remote; the first `sent` are on their way or there */
@@ -89,6 +89,7 @@ struct sched {
     int commit_rc;
     struct err commit_err;
     int resting;          /* list of tasks that wait for their next attempt, -1: none */
+    bool jobs_given;      /* by the user */
     size_t lights;        /* running light tasks */
     int cpus_used;
     uint64_t mem_used;

@@ -403,6 +403,28 @@ static void thousand(struct toy *t, size_t n)
     }
 }
 
+static void light_cost(const struct op_args *a, struct op_cost *c)
+{
+    (void)a;
+    c->bytes_written = 1e6; /* a millisecond: light */
+}
+
+/* More light tasks than the pool takes ahead of time. */
+static void test_many_light(void **state)
+{
+    struct fixture *f = *state;
+    struct op light = toy_text;
+    struct toy t = {0};
+    light.cost = light_cost;
+    for (int i = 0; i < 600; i++) {
+        char id[24];
+        snprintf(id, sizeof id, "n%d", i);
+        toy_str(&t, toy_add(&t, id, &light), "text", id);
+    }
+    assert_int_equal(toy_run(&t, f->s, NULL), 600);
+    toy_free(&t);
+}
+
 static void test_thousand(void **state)
 {
     struct fixture *f = *state;
@@ -571,6 +593,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_liar, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lends, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_light, setup, teardown),
         cmocka_unit_test_setup_teardown(test_thousand, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
