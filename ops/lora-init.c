@@ -2,8 +2,8 @@
  *
  * lora-init: the adapter that training starts from (method.md 4): the teacher's blocks in their leading singular
  * triplets, or one of the other ways to begin. Where B starts at something else than zero the base is compensated, so
- * that the student starts as the unchanged student. The modules of a layer are factored side by side, the large ones
- * alone.
+ * that the student starts as the unchanged student. The modules of some layers are factored side by side, the longest
+ * first; embedding and lm_head alone.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
 
-enum { TOGETHER = 7 }; /* modules in work at once: a layer's */
+enum { TOGETHER = 28 }; /* modules handed out at once, the longest first, so that no processor waits long for the last */
 
 static bool targets(const struct op_args *a, enum module m)
 {
@@ -183,9 +183,10 @@ static void init_cost(const struct op_args *a, struct op_cost *cost)
         flops += times * (factors ? n * q + q * q * q / 2 : 50 * r * (double)in);
         read += factors ? times * 2 * n : 0;
         written += times * 4 * r * (double)(out + in) * (factors ? 2 : 1);
-        together += m < MOD_LINEARS ? memory : 0;
+        together = m < MOD_LINEARS && memory > together ? memory : together;
         largest = memory > largest ? memory : largest;
     }
+    together *= (uint64_t)(par_cpus() < TOGETHER ? par_cpus() : TOGETHER);
     *cost =
         (struct op_cost){.flops = flops,
                          .bytes_read = read,
@@ -281,7 +282,7 @@ static int make_pairs(struct work *w, const struct model_config *c, struct err *
 
 static void run_job(void *u, size_t i)
 {
-    struct job *j = (struct job *)u + i;
+    struct job *j = ((struct job **)u)[i];
     struct tensor plain = {0};
     j->rc = j->from ? tensor_plain(j->from, &plain, &j->e) : 0;
     if (j->rc == 0)
@@ -290,19 +291,31 @@ static void run_job(void *u, size_t i)
         tensor_plain_release(&plain, j->from);
 }
 
+/* Larger matrices first; equals in their order. */
+static int by_size(const void *a, const void *b)
+{
+    const struct job *x = *(struct job *const *)a, *y = *(struct job *const *)b;
+    size_t n = x->p->out * x->p->in, m = y->p->out * y->p->in;
+    return n != m ? (n < m) - (n > m) : (x > y) - (x < y);
+}
+
+/* Modules of layers go together, each on one processor; embedding and lm_head alone, on all. */
 static int run_jobs(struct work *w, struct err *e)
 {
     char name[PARAM_NAME_MAX];
     for (size_t i = 0; i < w->lora->n;) {
-        size_t n = 1;
-        while (w->jobs[i].p->layer >= 0 && n < TOGETHER && i + n < w->lora->n &&
-               w->jobs[i + n].p->layer == w->jobs[i].p->layer)
+        struct job *order[TOGETHER];
+        size_t n = 0;
+        do {
+            order[n] = &w->jobs[i + n];
             n++;
+        } while (w->jobs[i].p->layer >= 0 && n < TOGETHER && i + n < w->lora->n && w->jobs[i + n].p->layer >= 0);
+        qsort(order, n, sizeof *order, by_size);
         progress_update(op_progress(w->r), (double)i, (double)w->lora->n, "modules");
         int rc = progress_poll(op_progress(w->r), e);
         if (rc)
             return rc;
-        par_for(n, run_job, w->jobs + i);
+        par_for(n, run_job, order);
         for (size_t k = i; k < i + n; k++)
             if (w->jobs[k].rc) {
                 *e = w->jobs[k].e;

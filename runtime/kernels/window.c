@@ -8,6 +8,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
+#include "runtime/kernels/vmath.h"
 
 enum { BLOCK = 128 }; /* rows whose column sums are added up first; also the slab of top rows in the search */
 
@@ -22,14 +23,14 @@ static const float *row_at(const struct window_view *s, size_t i, size_t col, si
     return buf;
 }
 
-static void add_row(double *restrict c, const float *restrict x, size_t n)
+VECTOR static void add_row(double *restrict c, const float *restrict x, size_t n)
 {
 #pragma omp simd
     for (size_t j = 0; j < n; j++)
         c[j] += (double)x[j];
 }
 
-static void slide_row(double *restrict c, const float *restrict in, const float *restrict out, size_t n)
+VECTOR static void slide_row(double *restrict c, const float *restrict in, const float *restrict out, size_t n)
 {
 #pragma omp simd
     for (size_t j = 0; j < n; j++)
@@ -37,7 +38,7 @@ static void slide_row(double *restrict c, const float *restrict in, const float 
 }
 
 /* Eight running sums, added in a fixed order. */
-static double sum_row(const float *x, size_t n)
+VECTOR static double sum_row(const float *x, size_t n)
 {
     double a[8] = {0};
     size_t j = 0;
