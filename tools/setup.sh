@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: MIT
 #
 # Installs what is missing on Debian 12 (as root, or through sudo) and builds build/pkgraph, optimised.
-#     tools/setup.sh [--no-install]
+#     tools/setup.sh [--no-install | --tests]
+# --tests also installs what only the tests use: an independent reader of our output, a schema validator, a web server.
 set -eu
 cd "$(dirname "$0")/.."
 
 packages="build-essential cmake ninja-build pkg-config libyaml-dev libopenblas-openmp-dev libdnnl-dev libuv1-dev
 libsqlite3-dev libssl-dev libjansson-dev libpcre2-dev libutf8proc-dev libcmocka-dev
 libcurl4-openssl-dev"
+if [ "${1:-}" = --tests ]; then
+    packages="$packages python3 python3-jsonschema nginx-light libnginx-mod-http-dav-ext graphviz"
+fi
 
 missing=""
 if [ "${1:-}" != --no-install ] && command -v dpkg-query >/dev/null 2>&1; then

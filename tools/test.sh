@@ -7,6 +7,6 @@
 #     tools/test.sh -L slow        arguments go to ctest instead
 set -eu
 cd "$(dirname "$0")/.."
-tools/setup.sh
+tools/setup.sh --tests
 [ $# -gt 0 ] || set -- -L '^(unit|cases|golden|fault|fuzz)$' -LE '^slow$'
 exec ctest --test-dir build --output-on-failure -j "$(nproc)" "$@"
