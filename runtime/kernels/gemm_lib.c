@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm_lib: oneDNN's matmul primitive (C API 2.6 and 3.x) and cblas_sgemm for tiny f32 products.
+ * gemm_lib: oneDNN's matmul primitive and sgemm (C API 2.6 and 3.x), and cblas_sgemm for tiny f32 products.
  *
  * One thread: both libraries ask OpenMP how many threads there are, at creation and at execution. Around every call the
  * calling thread's own setting is 1 (one_thread_begin/end), inside or outside of a parallel region, so that the same
@@ -30,7 +30,7 @@ typedef const dnnl_memory_desc_t *md_view;
 #define MD(m) (&(m))
 #endif
 
-enum { CACHE_MAX = 2048, BUCKETS = 1024, BLAS_FLOPS = 1 << 16 };
+enum { CACHE_MAX = 2048, BUCKETS = 1024, BLAS_FLOPS = 1 << 16, SGEMM_FLOPS = 1 << 23, SGEMM_DEPTH = 1024 };
 
 /* Beside the products: arranging a weight for a layout; lda and ldb are then the strides of k and n. */
 #define FORM_PACK ((enum gemm_form)(GEMM_TN + 1))
@@ -425,6 +425,23 @@ static void blas_gemm(const struct lib_shape *s, const float *a, const float *b,
                 s->accumulate ? 1.0f : 0.0f, c, (blasint)s->ldc);
 }
 
+/* f32 without a primitive: the library's own sgemm, which has no objects to make for a call and is up to a tenth faster
+ * (small products: a third) where it does not have to walk a long k. */
+static bool fits_sgemm(const struct lib_shape *s)
+{
+    if (s->t != DT_F32 || s->form == FORM_PACK)
+        return false;
+    return s->form == GEMM_NT ? s->m * s->n * s->k <= SGEMM_FLOPS / 2 : s->k <= SGEMM_DEPTH;
+}
+
+static int run_sgemm(const struct lib_shape *s, const float *a, const float *b, float *c, struct err *e)
+{
+    dnnl_status_t rc = dnnl_sgemm(s->form == GEMM_TN ? 'T' : 'N', s->form == GEMM_NT ? 'T' : 'N', (dnnl_dim_t)s->m, (dnnl_dim_t)s->n,
+                                  (dnnl_dim_t)s->k, 1.0f, a, (dnnl_dim_t)s->lda, b, (dnnl_dim_t)s->ldb, s->accumulate ? 1.0f : 0.0f, c,
+                                  (dnnl_dim_t)s->ldc);
+    return rc == dnnl_success ? 0 : refused(e, "the product", s, rc);
+}
+
 static bool fits_blas(const struct lib_shape *s)
 {
     size_t max = (size_t)1 << 30;
@@ -470,6 +487,8 @@ int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *
     int before = one_thread_begin(), rc = 0;
     if (!l && fits_blas(s))
         blas_gemm(s, a, b, c);
+    else if (!l && fits_sgemm(s))
+        rc = run_sgemm(s, a, b, c, e);
     else if ((rc = run_one(s, l, a, b, c, e)) == 1)
         rc = run_pieces(s, l, a, b, c, e);
     one_thread_end(before);

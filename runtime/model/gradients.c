@@ -4,11 +4,17 @@
 #include "runtime/exec/par.h"
 #include "runtime/kernels/gemm.h"
 
+static float *grad_of(const struct gradients *s, int layer, enum module m, bool bias)
+{
+    float *g = optim_grad(s->optim, layer, m, bias);
+    return g && s->grads ? s->grads + (g - s->optim->grads) : g;
+}
+
 static int linear(void *u, const struct grad_linear *g, struct err *e)
 {
     struct gradients *s = u;
     enum module m = g->mod == MOD_HEAD && s->tied ? MOD_EMBED : g->mod;
-    float *dw = optim_grad(s->optim, g->layer, m, false);
+    float *dw = grad_of(s, g->layer, m, false);
     if (!dw)
         return 0;
     return gemm(GEMM_TN, g->rows, g->in, g->n, g->t, g->dy, g->ldy, g->x, g->ldx, true, dw + g->row0 * g->in, g->in, e);
@@ -35,7 +41,7 @@ static int vector(void *u, const struct grad_vector *g, struct err *e)
 {
     struct gradients *s = u;
     (void)e;
-    struct vector_job j = {g, optim_grad(s->optim, g->layer, g->mod, g->bias)};
+    struct vector_job j = {g, grad_of(s, g->layer, g->mod, g->bias)};
     if (j.dw)
         par_slabs(g->n, 64, vector_columns, &j);
     return 0;
@@ -63,7 +69,7 @@ static int embed(void *u, const struct batch *b, const float *dx, struct err *e)
 {
     struct gradients *s = u;
     (void)e;
-    struct embed_job j = {b, dx, optim_grad(s->optim, -1, MOD_EMBED, false), s->hidden};
+    struct embed_job j = {b, dx, grad_of(s, -1, MOD_EMBED, false), s->hidden};
     if (j.dw)
         par_slabs(j.d, 64, embed_columns, &j);
     return 0;

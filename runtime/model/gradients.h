@@ -13,6 +13,7 @@ struct gradients {
     const struct optim *optim;
     bool tied;   /* lm_head's gradient goes to the embedding */
     size_t hidden;
+    float *grads; /* NULL: the optim's own; else a block laid out like optim->grads */
 };
 
 struct grad_sink gradients_sink(struct gradients *g); /* borrows g */

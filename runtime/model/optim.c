@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "runtime/base/arena.h"
+#include "runtime/exec/par.h"
 #include "runtime/kernels/adamw.h"
 
 static int add(struct optim *o, const char *name, float *p, float *g, size_t n, bool decay, struct err *e)
@@ -25,6 +26,21 @@ static int add(struct optim *o, const char *name, float *p, float *g, size_t n, 
         return err_nomem(e, strlen(name), "the list of parameters");
     o->n++;
     o->total += n;
+    return 0;
+}
+
+static int cut_pieces(struct optim *o, struct err *e)
+{
+    size_t most = o->n + o->total / OPTIM_PIECE, at = 0;
+    o->pieces = malloc((most + 1) * sizeof *o->pieces);
+    o->part = malloc((most + 1) * sizeof *o->part);
+    if (!o->pieces || !o->part)
+        return err_nomem(e, most * sizeof *o->pieces, "the list of parameters");
+    for (size_t i = 0; i < o->n; at += o->v[i++].n)
+        for (size_t first = 0; first < o->v[i].n; first += OPTIM_PIECE) {
+            size_t left = o->v[i].n - first;
+            o->pieces[o->n_pieces++] = (struct optim_piece){i, first, left < OPTIM_PIECE ? left : OPTIM_PIECE, at + first};
+        }
     return 0;
 }
 
@@ -46,7 +62,7 @@ static int allocate(struct optim *o, bool grads, struct err *e)
             p->g = o->grads + at;
         at += p->n;
     }
-    return 0;
+    return cut_pieces(o, e);
 }
 
 static int add_param(struct optim *o, struct weights *w, int layer, enum module m, bool bias, struct err *e)
@@ -109,6 +125,8 @@ void optim_release(struct optim *o)
     for (size_t i = 0; i < o->n; i++)
         free(o->v[i].name);
     free(o->v);
+    free(o->pieces);
+    free(o->part);
     big_free(o->moments, o->total * 2 * sizeof(float));
     big_free(o->grads, o->total * sizeof(float));
     *o = (struct optim){0};
@@ -130,22 +148,45 @@ float *optim_grad(const struct optim *o, int layer, enum module m, bool bias)
     return NULL;
 }
 
+static void sum_piece(void *u, size_t i)
+{
+    const struct optim *o = u;
+    const struct optim_piece *c = &o->pieces[i];
+    o->part[i] = grad_sumsq(o->v[c->param].g + c->first, c->n);
+}
+
+/* One step of all pieces; the gradient is zeroed while it is in cache. */
+struct update {
+    const struct optim *o;
+    const struct adamw_settings *s;
+    double lr, scale;
+    int64_t step;
+};
+
+static void update_piece(void *u, size_t i)
+{
+    const struct update *j = u;
+    const struct optim_piece *c = &j->o->pieces[i];
+    const struct optim_param *p = &j->o->v[c->param];
+    size_t f = c->first;
+    adamw_step(p->p + f, p->g + f, p->m + f, p->v + f, c->n, j->lr, j->s->beta1, j->s->beta2, j->s->eps,
+               p->decay ? j->s->weight_decay : 0, j->step, j->scale);
+    memset(p->g + f, 0, c->n * sizeof *p->g);
+}
+
 int optim_step(struct optim *o, const struct adamw_settings *s, double lr, int64_t step, double *norm, struct err *e)
 {
     double sum = 0;
-    for (size_t i = 0; i < o->n; i++)
-        sum += grad_sumsq(o->v[i].g, o->v[i].n);
+    par_for(o->n_pieces, sum_piece, o);
+    for (size_t i = 0; i < o->n_pieces; i++)
+        sum += o->part[i];
     *norm = sqrt(sum);
     if (!isfinite(sum))
         return err_set(e, ERR_INPUT, "the gradient is not a finite number");
-    double scale = 1;
+    struct update u = {o, s, lr, 1, step};
     if (s->max_grad_norm > 0 && s->max_grad_norm / (*norm + 1e-6) < 1)
-        scale = s->max_grad_norm / (*norm + 1e-6);
-    for (size_t i = 0; i < o->n; i++) {
-        struct optim_param *p = &o->v[i];
-        adamw_step(p->p, p->g, p->m, p->v, p->n, lr, s->beta1, s->beta2, s->eps, p->decay ? s->weight_decay : 0, step, scale);
-    }
-    optim_zero(o);
+        u.scale = s->max_grad_norm / (*norm + 1e-6);
+    par_for(o->n_pieces, update_piece, &u);
     return 0;
 }
 

@@ -23,12 +23,22 @@ struct optim_param {
     bool decay;
 };
 
+/* At most OPTIM_PIECE elements of one parameter: the unit of work of a step. */
+enum { OPTIM_PIECE = 16384 };
+struct optim_piece {
+    size_t param, first, n; /* elements [first, first + n) of parameter v[param] */
+    size_t at;              /* of `first`, counted over all parameters in their order */
+};
+
 struct optim {
     size_t n;
     struct optim_param *v;
     size_t total;      /* elements */
     float *moments;    /* 2 * total */
     float *grads;      /* total, full training only */
+    struct optim_piece *pieces;
+    double *part;      /* a piece's sum of squares */
+    size_t n_pieces;
     int n_layers;
 };
 

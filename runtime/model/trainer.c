@@ -15,6 +15,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/model/checkpoint.h"
 #include "runtime/model/gradients.h"
+#include "runtime/model/parts.h"
 
 /* A step whose update is done and whose evaluation and log line are not. */
 struct pending {
@@ -30,6 +31,7 @@ struct trainer {
     struct optim optim;
     struct gradients gradients;
     struct pass_work *work;
+    struct parts *parts; /* small models; else NULL */
     struct training_size size;
     int64_t warmup;
     double loss_sum;
@@ -210,6 +212,22 @@ static int no_targets(const struct trainer *t, const uint32_t *which, size_t n, 
     return e->code;
 }
 
+/* The whole micro-batch in one pass; *sum: of the cross entropies. */
+static int one_pass(struct trainer *t, struct pass_options *o, const uint32_t *which, size_t n, double weight, double *sum, struct err *e)
+{
+    struct grad_sink sink = gradients_sink(&t->gradients);
+    struct packed p = {0};
+    double *sums = calloc(n, sizeof *sums), total = 0;
+    int rc = sums ? packed_make(t->job->data, which, n, weight, &p, e) : err_nomem(e, n * sizeof *sums, "losses");
+    if (rc == 0)
+        rc = pass_backward(o, &p.b, t->job->lora ? NULL : &sink, sums, &total, e);
+    for (size_t i = 0; rc == 0 && i < p.n_seqs; i++)
+        *sum += sums[i];
+    packed_release(&p);
+    free(sums);
+    return rc;
+}
+
 /* Forward and backward of micro-batch a of the group; *loss: its part of the step's loss. */
 static int micro_batch(struct trainer *t, const struct group *g, size_t a, int64_t step, double done, double *loss, struct err *e)
 {
@@ -220,22 +238,17 @@ static int micro_batch(struct trainer *t, const struct group *g, size_t a, int64
         targets += d->v[which[i]].x.n_target;
     if (targets == 0)
         return no_targets(t, which, n, step, e);
-    double over = t->s->reduction == REDUCE_TOKEN ? (double)g->targets : (double)t->s->batch.accumulate * (double)targets;
-    struct packed p = {0};
-    double *sums = calloc(n, sizeof *sums), total = 0, sum = 0;
-    int rc = sums ? packed_make(d, which, n, 1 / over, &p, e) : err_nomem(e, n * sizeof *sums, "losses");
-    if (rc == 0) {
-        struct pass_options o = {.weights = t->job->weights, .lora = t->job->lora, .training = true, .dropout_seed = t->s->dropout_seed,
-                                 .dropout_step = (uint64_t)(step - 1) * t->s->batch.accumulate + a, .recompute = t->s->recompute,
-                                 .progress = t->job->progress, .progress_done = done, .progress_total = t->size.tokens, .work = t->work};
-        struct grad_sink sink = gradients_sink(&t->gradients);
-        rc = pass_backward(&o, &p.b, t->job->lora ? NULL : &sink, sums, &total, e);
+    double over = t->s->reduction == REDUCE_TOKEN ? (double)g->targets : (double)t->s->batch.accumulate * (double)targets, sum = 0;
+    struct pass_options o = {.weights = t->job->weights, .lora = t->job->lora, .training = true, .dropout_seed = t->s->dropout_seed,
+                             .dropout_step = (uint64_t)(step - 1) * t->s->batch.accumulate + a, .recompute = t->s->recompute};
+    if (!t->parts) {
+        o.progress = t->job->progress;
+        o.progress_done = done;
+        o.progress_total = t->size.tokens;
+        o.work = t->work;
     }
-    for (size_t i = 0; rc == 0 && i < p.n_seqs; i++)
-        sum += sums[i];
+    int rc = t->parts ? parts_backward(t->parts, &o, d, which, n, 1 / over, &sum, e) : one_pass(t, &o, which, n, 1 / over, &sum, e);
     *loss = sum / over;
-    packed_release(&p);
-    free(sums);
     return rc;
 }
 
@@ -376,7 +389,9 @@ static int prepare(struct trainer *t, struct err *e)
     if (rc == 0)
         rc = pass_work_new(&t->work, e);
     const struct model_config *c = weights_config(j->weights);
-    t->gradients = (struct gradients){&t->optim, c->tie_word_embeddings, (size_t)c->hidden_size};
+    t->gradients = (struct gradients){.optim = &t->optim, .tied = c->tie_word_embeddings, .hidden = (size_t)c->hidden_size};
+    if (rc == 0 && parts_pay(c, t->optim.total))
+        rc = parts_new(&t->optim, j->lora, c->tie_word_embeddings, (size_t)c->hidden_size, &t->parts, e);
     if (rc == 0 && t->s->load_best && j->validation && !(t->best = big_alloc(t->optim.total * sizeof(float))))
         rc = err_nomem(e, t->optim.total * sizeof(float), "the best parameters");
     if (rc == 0)
@@ -408,6 +423,7 @@ int train_run(const struct train_job *job, struct train_result *res, struct err 
             copy_params(&t.optim, NULL, t.best);
     }
     pass_work_free(t.work);
+    parts_free(t.parts);
     big_free(t.best, t.optim.total * sizeof(float));
     optim_release(&t.optim);
     return rc;
