@@ -92,6 +92,7 @@ struct work {
     struct questions q;
     struct ids *prompts, *out;
     size_t longest_stop;
+    bool copy; /* room for a second copy of the weights */
 };
 
 /* The row with an empty assistant turn at its end, unless it has one. */
@@ -185,7 +186,7 @@ static int answer(struct work *w, int eos_id, struct err *e)
         w->longest_stop = len > w->longest_stop ? len : w->longest_stop;
     }
     struct generate_options o = {.weights = w->weights, .lora = w->lora, .max_new_tokens = (size_t)op_int(w->a, "max_new_tokens"), .n_eos = n,
-                                 .eos = eos, .prefill = (size_t)op_int(w->a, "batch_tokens"), .progress = op_progress(w->r),
+                                 .eos = eos, .prefill = (size_t)op_int(w->a, "batch_tokens"), .copy_weights = w->copy, .progress = op_progress(w->r),
                                  .temperature = op_float(w->a, "temperature"), .top_p = op_float(w->a, "top_p"),
                                  .top_k = (size_t)op_int(w->a, "top_k"), .seed = (uint64_t)op_int(w->a, "seed")};
     if (w->longest_stop) {
@@ -220,7 +221,9 @@ static int open_all(struct work *w, struct err *e)
     if (rc)
         return rc;
     enum dtype t = op_compute(w->a), stored = model_tensor(w->model, "model.embed_tokens.weight")->dtype;
-    bool fits = op_memory(w->r) == 0 || weights_memory(model_config(w->model), stored, t, WEIGHTS_RESIDENT) <= op_memory(w->r);
+    uint64_t room = op_memory(w->r), need = weights_memory(model_config(w->model), stored, t, WEIGHTS_RESIDENT);
+    bool fits = room == 0 || need <= room;
+    w->copy = stored == t && (room == 0 || 2 * need <= room);
     return weights_new(w->model, t, fits ? WEIGHTS_RESIDENT : WEIGHTS_STREAMED, &w->weights, e);
 }
 

@@ -1,9 +1,82 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/model/decode.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/arena.h"
+#include "runtime/exec/par.h"
 #include "runtime/kernels/norm.h"
 #include "runtime/kernels/swiglu.h"
 #include "runtime/kernels/thin.h"
+
+/* ---- copies ---- */
+
+enum { PIECE = 1 << 20 };
+
+struct piece {
+    char *to;
+    const char *from;
+};
+
+static void copy_piece(void *u, size_t first, size_t count)
+{
+    const struct piece *p = u;
+    memcpy(p->to + first, p->from + first, count);
+}
+
+/* Copies n bytes to the end of what is used; only counts without memory. */
+static const void *put(struct decode_copy *c, const void *from, size_t n, size_t *used)
+{
+    struct piece p = {c->p ? c->p + *used : NULL, from};
+    *used += (n + 63) & ~(size_t)63;
+    if (c->p)
+        par_slabs(n, PIECE, copy_piece, &p);
+    return p.to;
+}
+
+static int copy_all(struct decode_copy *c, const struct weights *w, size_t *used, struct err *e)
+{
+    const struct model_config *config = weights_config(w);
+    size_t es = dtype_size(weights_compute(w)), out, in;
+    for (int l = 0; l < config->num_hidden_layers; l++) {
+        struct layer_weights lw;
+        int rc = weights_acquire(w, l, &lw, e);
+        if (rc != 0)
+            return rc;
+        for (int m = 0; m < MOD_LINEARS; m++) {
+            module_shape(config, (enum module)m, &out, &in);
+            c->w[l * MOD_LINEARS + m] = put(c, lw.w[m], out * in * es, used);
+        }
+        weights_release(w, l);
+    }
+    module_shape(config, MOD_HEAD, &out, &in);
+    c->head = put(c, weights_head(w), out * in * es, used);
+    return 0;
+}
+
+int decode_copy_new(const struct weights *w, struct decode_copy *c, struct err *e)
+{
+    size_t n = (size_t)weights_config(w)->num_hidden_layers * MOD_LINEARS, used = 0;
+    *c = (struct decode_copy){.w = calloc(n, sizeof *c->w)};
+    int rc = c->w ? copy_all(c, w, &c->bytes, e) : err_nomem(e, n * sizeof *c->w, "weights");
+    if (rc == 0 && !(c->p = big_alloc(c->bytes)))
+        rc = err_nomem(e, c->bytes, "a copy of the weights");
+    if (rc == 0)
+        rc = copy_all(c, w, &used, e);
+    if (rc != 0)
+        decode_copy_release(c);
+    return rc;
+}
+
+void decode_copy_release(struct decode_copy *c)
+{
+    big_free(c->p, c->bytes);
+    free((void *)c->w);
+    *c = (struct decode_copy){0};
+}
+
+/* ---- a step ---- */
 
 /* Matrices with one input, side by side, and their adapters. x f32 and in the compute type. */
 struct product {
@@ -73,13 +146,15 @@ static int feed_forward_half(struct run *r, int layer, const struct saved *s, st
     return multiply(r, layer, &down, s->uc, e);
 }
 
-int decode_forward(struct run *r, struct err *e)
+int decode_forward(struct run *r, const struct decode_copy *copy, struct err *e)
 {
     if (!thin_has(r->t) || r->T > THIN_ROWS)
         return run_forward(r, e);
     int rc = embed_forward(r, r->x, e);
     for (int l = 0; rc == 0 && l < r->L; l++) {
         rc = weights_acquire(r->w, l, &r->lw, e);
+        for (int m = 0; rc == 0 && copy->p && m < MOD_LINEARS; m++)
+            r->lw.w[m] = copy->w[l * MOD_LINEARS + m];
         if (rc == 0)
             rc = attention_half(r, l, r->saved, e);
         if (rc == 0)
@@ -89,13 +164,13 @@ int decode_forward(struct run *r, struct err *e)
     return rc;
 }
 
-int decode_logits(struct run *r, const float *x, size_t n, float *logits, struct err *e)
+int decode_logits(struct run *r, const struct decode_copy *copy, const float *x, size_t n, float *logits, struct err *e)
 {
     if (!thin_has(r->t) || n > THIN_ROWS)
         return head_logits(r, x, n, logits, e);
     rmsnorm_forward(r->hn, NULL, x, weights_norm(r->w), r->c->rms_norm_eps, n, r->d);
     const void *xc = run_compute(r, r->hn, r->hc, n * r->d);
-    struct thin_part head = {.w = r->head, .n = r->V, .y = logits};
+    struct thin_part head = {.w = copy->p ? copy->head : r->head, .n = r->V, .y = logits};
     int rc = thin_nt(n, r->d, r->t, xc, &head, 1, e);
     const struct prep *p = run_prep(r, -1, MOD_HEAD);
     if (rc == 0 && p)

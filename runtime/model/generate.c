@@ -18,7 +18,7 @@
 #include "runtime/model/decode.h"
 #include "runtime/model/sample.h"
 
-enum { PREFILL = 1024, MAX_BATCH = 64, MIN_SHARED = 16 };
+enum { PREFILL = 1024, MAX_BATCH = 64, MIN_SHARED = 16, COPY_STEPS = 32 /* that pay for copying the weights */ };
 #define KV_BYTES ((size_t)2 << 30)
 
 struct cache {
@@ -42,6 +42,7 @@ struct generator {
     struct run r;
     struct pass_options po;
     struct batch b;
+    struct decode_copy copy;
     size_t batch, room, tokens; /* slots; positions a slot; tokens a prefill */
     enum dtype kt;              /* type of the caches */
     struct slot *slots;         /* (batch) the first `running` are in use */
@@ -130,7 +131,7 @@ static int accept(struct generator *g, struct slot *s, int32_t id, struct err *e
 /* Rows are `n` last residuals in r.hx, of the slots from `first` on; finished slots are closed up. */
 static int take_ids(struct generator *g, size_t n, struct err *e)
 {
-    int rc = decode_logits(&g->r, g->r.hx, n, g->logits, e);
+    int rc = decode_logits(&g->r, &g->copy, g->r.hx, n, g->logits, e);
     if (rc != 0)
         return rc;
     par_for(n, choose, g);
@@ -230,7 +231,7 @@ static int forward(struct generator *g, size_t n, bool step, struct err *e)
     g->r.T = (size_t)g->cu[n];
     g->r.S = n;
     g->r.kv = !step && g->fresh ? &fresh : &more;
-    int rc = step ? decode_forward(&g->r, e) : run_forward(&g->r, e);
+    int rc = step ? decode_forward(&g->r, &g->copy, e) : run_forward(&g->r, e);
     g->r.kv = NULL;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct slot *s = &g->slots[g->first + i];
@@ -303,15 +304,23 @@ static int enter(struct generator *g, struct err *e)
     return rc == 0 && n ? take_ids(g, n, e) : rc;
 }
 
+static bool copy_pays(const struct generator *g)
+{
+    return g->o->copy_weights && !g->copy.p && g->n / g->batch * g->o->max_new_tokens >= COPY_STEPS;
+}
+
 static int step(struct generator *g, struct err *e)
 {
+    int rc = copy_pays(g) ? decode_copy_new(g->o->weights, &g->copy, e) : 0;
+    if (rc != 0)
+        return rc;
     g->first = 0;
     for (size_t i = 0; i < g->running; i++) {
         g->ids[i] = g->slots[i].next;
         g->r.pos[i] = (int32_t)g->slots[i].len;
         g->cu[i + 1] = (int32_t)i + 1;
     }
-    int rc = forward(g, g->running, true, e);
+    rc = forward(g, g->running, true, e);
     return rc == 0 ? take_ids(g, g->running, e) : rc;
 }
 
@@ -401,6 +410,7 @@ static void release(struct generator *g)
     for (size_t i = 0; g->caches && i < g->batch; i++)
         big_free(g->caches[i].kv, g->kv_bytes);
     big_free(g->logits, g->logits_bytes);
+    decode_copy_release(&g->copy);
     free(g->slots);
     free(g->caches);
     free(g->ids);

@@ -25,6 +25,8 @@ struct generate_options {
     const int *eos;               /* any of these ends a sequence; it is part of the output */
     size_t max_batch;             /* sequences at once, at most 64; 0: chosen from the sizes */
     size_t prefill;               /* tokens of prompts in one pass; 0: 1024 */
+    bool copy_weights;            /* where there is memory for it: a copy in large pages for long decoding. For weights that are
+                                     mapped; those that were converted lie in such memory already */
     const struct progress *progress; /* in finished prompts ("rows") */
     /* stop test after each token, beside EOS; may be NULL: ids generated so far */
     bool (*stop)(void *u, size_t prompt, const int32_t *ids, size_t n);
