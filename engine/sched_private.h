@@ -102,6 +102,12 @@ struct sched {
     struct err first;
 };
 
+enum { SCHED_SENDERS = 4 }; /* transfers to the remote cache at once */
+
+/* sched_setup.c */
+int sched_setup(struct sched *s, const struct pool_calls *calls, struct err *e); /* when it fails, too: */
+void sched_teardown(struct sched *s);
+
 /* admit.c */
 void ready_push(struct sched *s, size_t i);
 size_t ready_pop(struct sched *s);
