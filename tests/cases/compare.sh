@@ -29,6 +29,9 @@ pk compare s.yaml plan,r=4; is_status 2 "a typo"; says '"plain,r=4"'
 pk compare s.yaml 99; is_status 2 "an unknown run"; says "pkgraph runs"
 pk run s.yaml --variant base --set tuned.learning_rate=1e-2; is_status 0 "another learning rate"
 pk compare s.yaml 1 last --format markdown; is_status 0 "two runs"; says "| tuned@r=4.learning_rate | 0.001 | 0.01 |"
+pk runs s.yaml; is_status 0 runs; says "done"; says "began"
+pk runs s.yaml --json; says '"status": "done"'
+pk runs s.yaml after@r=4 --json; is_status 0 "runs of a node"; says '"status": "ran"'
 pk compare s.yaml --json; is_status 0 json
 printf '%s' "$out" | python3 -c '
 import json, sys
