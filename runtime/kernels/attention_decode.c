@@ -20,7 +20,7 @@
 #include <immintrin.h>
 #endif
 
-enum { BQ = 64, LANES = 16 };
+enum { BQ = 64, LANES = 16, ALONE = 1 << 17 /* products that are done before a team has woken up */ };
 
 struct job {
     float *out;
@@ -276,7 +276,11 @@ int attention_cached(float *out, const float *q, const int32_t *cu, int n_seqs, 
         j.longest = (size_t)len[s] > j.longest ? (size_t)len[s] : j.longest;
     }
     if (most <= 1) {
-        par_for((size_t)n_seqs * K, decode_head, &j);
+        if ((size_t)n_seqs * j.longest * H * hd <= ALONE)
+            for (size_t i = 0; i < (size_t)n_seqs * K; i++)
+                decode_head(&j, i);
+        else
+            par_for((size_t)n_seqs * K, decode_head, &j);
         return first_err_get(&j.err, e);
     }
     j.blocks = (most + BQ - 1) / BQ;

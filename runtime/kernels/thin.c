@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * thin: an item is SLAB rows of one W. Without tile units a block of rows times up to four rows of x is kept in vector
+ * thin: an item is SLAB rows of one W, or SLAB_FEW, so that two threads come out even. Without tile units a block of rows times up to four rows of x is kept in vector
  * registers, one accumulator an element. On tile units (bf16, m > 1) a tile of A is 16 rows of W as they lie in memory, so
  * W needs no arranging; x is, once a call: pairs of k for 16 rows side by side, the layout of tile B (Intel SDM, TDPBF16PS).
  * While a block is multiplied the next one is prefetched: rows follow each other, so this walks W in order.
@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SLAB = 128, UNIT = 16, KSTEP = 32 };
+enum { SLAB = 128, SLAB_FEW = 32, MANY_ROWS = 8192, UNIT = 16, KSTEP = 32 };
 
 struct job {
     size_t m, k;
@@ -259,14 +259,24 @@ bool thin_has(enum dtype t)
     return t == DT_BF16 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw");
 }
 
+static size_t slab(size_t n)
+{
+    return n < MANY_ROWS ? SLAB_FEW : SLAB;
+}
+
+static size_t slabs(size_t n)
+{
+    return (n + slab(n) - 1) / slab(n);
+}
+
 static void run_item(void *u, size_t i)
 {
     const struct job *j = u;
     const struct thin_part *p = j->parts;
-    for (size_t n; n = (p->n + SLAB - 1) / SLAB, i >= n; p++)
-        i -= n;
-    size_t left = p->n - i * SLAB;
-    j->rows(j, p, i * SLAB, left < SLAB ? left : SLAB);
+    for (; i >= slabs(p->n); p++)
+        i -= slabs(p->n);
+    size_t rows = slab(p->n), left = p->n - i * rows;
+    j->rows(j, p, i * rows, left < rows ? left : rows);
 }
 
 int thin_nt(size_t m, size_t k, enum dtype t, const void *x, const struct thin_part *parts, size_t n_parts, struct err *e)
@@ -280,7 +290,7 @@ int thin_nt(size_t m, size_t k, enum dtype t, const void *x, const struct thin_p
             return e->code;
     }
     for (size_t i = 0; i < n_parts; i++)
-        items += (parts[i].n + SLAB - 1) / SLAB;
+        items += slabs(parts[i].n);
     par_for(items, run_item, &j);
     return 0;
 }
