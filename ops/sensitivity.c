@@ -11,6 +11,7 @@
 
 #include "engine/op.h"
 #include "ops/lib/inputs.h"
+#include "runtime/base/guard.h"
 #include "runtime/model/pass.h"
 #include "runtime/model/scores.h"
 #include "runtime/model/weights.h"
@@ -369,6 +370,11 @@ static int score(struct op_run *r, struct model *m, struct samples *s, struct er
         rc = weights_new(m, t, WEIGHTS_STREAMED, &w, e);
     if (!rc)
         rc = scores_new(&o, &scores, e);
+    if (!rc && o.batches > 1)
+        progress_warn(op_progress(r),
+                      "the budget of %llu MiB holds the activations of some rows only: the %zu rows (%zu tokens) go in %d "
+                      "groups, and each reads the weights again; the scores are the same. --mem gives more",
+                      (unsigned long long)(op_memory(r) >> 20), s->n, s->tokens, o.batches);
     for (size_t i = 0; i < s->n && !rc;) {
         struct group g = next_group(s, i, c, t, memory);
         rc = run_group(r, w, scores, s, &g, (double)done, e);
@@ -377,6 +383,10 @@ static int score(struct op_run *r, struct model *m, struct samples *s, struct er
     }
     if (!rc)
         rc = scores_end(scores, layers, modules, e);
+    if (rc == ERR_INPUT && scores_check_weights(m, e)) /* a damaged weight is the cause: its name, not the row's */
+        rc = e->code;
+    if ((!rc || rc == ERR_INPUT) && guard_check(e)) /* a file that shrank reads as zeros */
+        rc = e->code;
     if (!rc)
         rc = write_json(r, s, c, o.wanted, layers, modules, e);
     scores_free(scores);

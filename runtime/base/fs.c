@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/base/fs.h"
+#include "runtime/base/guard.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -104,6 +105,8 @@ int fs_map(const char *path, struct fs_map *m, struct err *e)
             rc = err_errno(e, "%s: mmap", path);
         else
             *m = (struct fs_map){p, (size_t)st.st_size};
+        if (m->p)
+            guard_add(m->p, m->n, path);
     }
     close(fd);
     return rc;
@@ -111,6 +114,7 @@ int fs_map(const char *path, struct fs_map *m, struct err *e)
 
 void fs_unmap(struct fs_map *m)
 {
+    guard_remove(m->p);
     if (m->p)
         munmap((void *)(uintptr_t)m->p, m->n);
     *m = (struct fs_map){0};

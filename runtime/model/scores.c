@@ -341,6 +341,42 @@ int scores_end(struct scores *s, double *layers, double *modules, struct err *e)
     return st_write_end(s->writer, e);
 }
 
+/* ---- damaged weights ---- */
+
+struct finite {
+    const struct tensor *t;
+    _Atomic size_t bad;
+};
+
+static void count_bad(void *u, size_t first, size_t count)
+{
+    struct finite *f = u;
+    float x[1024];
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i += 1024) {
+        size_t n = count - i < 1024 ? count - i : 1024;
+        if (tensor_to_f32(x, f->t, first + i, n))
+            return;
+        for (size_t j = 0; j < n; j++)
+            bad += !isfinite(x[j]);
+    }
+    f->bad += bad;
+}
+
+int scores_check_weights(const struct model *m, struct err *e)
+{
+    for (size_t i = 0; i < model_tensor_count(m); i++) {
+        struct finite f = {.t = model_tensor_at(m, i)};
+        par_slabs(f.t->n, SLAB, count_bad, &f);
+        if (f.bad)
+            return err_set(e, ERR_INPUT,
+                           "%s holds %zu weights that are not finite (NaN or infinite) among %zu: the checkpoint is "
+                           "damaged; fetch it again",
+                           f.t->name, (size_t)f.bad, f.t->n);
+    }
+    return 0;
+}
+
 uint64_t scores_memory(const struct model_config *c, size_t tokens)
 {
     uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, f = (uint64_t)c->intermediate_size;

@@ -44,6 +44,10 @@ struct grad_sink scores_sink(struct scores *s);
  * biases counted with their module. ERR_INPUT names a parameter whose scores are not finite. */
 int scores_end(struct scores *s, double *layers, double *modules, struct err *e);
 
+/* After losses or scores that are not finite: ERR_INPUT names the first tensor (by name) that holds a NaN or an infinity
+ * itself; 0 and e untouched when none does. Reads all weights. */
+int scores_check_weights(const struct model *m, struct err *e);
+
 /* Bytes beside weights and pass, for one batch of `tokens` tokens. */
 uint64_t scores_memory(const struct model_config *c, size_t tokens);
 

@@ -2,7 +2,7 @@
  *
  * The sensitivity sink: on a random tiny model S must be the sum over sequences of |W * G_s|, with G_s from a pass over
  * that sequence alone (tied and untied, one batch and several, lm_head in chunks and in blocks of the vocabulary,
- * stored bf16); and against PyTorch's scores of the golden cases.
+ * stored bf16); against finite differences of the loss; and against PyTorch's scores of the golden cases.
  */
 #include "sum_sink.h"
 #include "tiny.h"
@@ -227,6 +227,107 @@ static void subset(void **state)
     drop_path(path);
 }
 
+/* ---- finite differences ---- */
+
+static double loss_of(const struct weights *w, const struct batch *b)
+{
+    struct err e;
+    double total;
+    struct pass_options o = {.weights = w};
+    OK(pass_loss(&o, b, NULL, &total, &e), e);
+    return total;
+}
+
+/* |w (L(w + h) - L(w - h)) / 2h| of a weight, by Richardson's step from h and 2h. */
+static double difference(struct weights *w, const char *name, size_t i, const struct batch *b)
+{
+    size_t n;
+    float *p = weights_param(w, name, &n), was = p[i];
+    double d[2];
+    for (int k = 0; k < 2; k++) {
+        float h = (float)(k + 1) * 0.01f, up = was + h, down = was - h;
+        p[i] = up;
+        double a = loss_of(w, b);
+        p[i] = down;
+        d[k] = (a - loss_of(w, b)) / ((double)up - (double)down);
+    }
+    p[i] = was;
+    return fabs((double)was * (4 * d[0] - d[1]) / 3);
+}
+
+/* A few weights of every kind: S of one sequence is |w dL/dw|. */
+static void finite_differences(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        struct opened o;
+        struct tiny_batch b;
+        struct err e;
+        struct weights *w;
+        struct st_file *f;
+        int32_t cu[2], tcu[2], pos[256];
+        struct run r = {.batches = 1};
+        char *path = scores_path();
+        tiny_open(&o, tied, DT_F32);
+        tiny_fill(&b, model_config(o.m)->vocab_size);
+        struct batch one = part(&b.b, 0, 1, cu, tcu, pos);
+        score(o.m, &one, &r, path);
+        OK(st_open(path, &f, &e), e);
+        OK(weights_new(o.m, DT_F32, WEIGHTS_TRAINABLE, &w, &e), e);
+        for (size_t i = 0; i < st_count(f); i++) {
+            const struct tensor *t = st_at(f, i);
+            const float *S = t->data;
+            size_t at = 0; /* the largest score, and four places drawn at random */
+            for (size_t k = 0; k < t->n; k++)
+                at = S[k] > S[at] ? k : at;
+            double top = (double)S[at];
+            for (int k = 0; k < 5; k++) {
+                double d = difference(w, t->name, at, &one);
+                if (!(fabs(d - (double)S[at]) <= 2e-3 * top + 2e-5))
+                    fail_msg("%s[%zu]: %g, by differences %g", t->name, at, (double)S[at], d);
+                at = (size_t)(rng_uniform(11, i, (uint64_t)k) * (double)t->n);
+            }
+        }
+        weights_free(w);
+        st_close(f);
+        free(r.layers);
+        close_dir(&o);
+        drop_path(path);
+    }
+}
+
+/* A damaged weight is named. */
+static void damaged(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct err e;
+    tiny_open(&o, false, DT_F32);
+    OK(scores_check_weights(o.m, &e), e);
+    close_dir(&o);
+    char dir[] = "/tmp/pkgraph-test-XXXXXX";
+    struct js *c = tiny_config(true);
+    struct st_file *f;
+    assert_non_null(mkdtemp(dir));
+    tiny_write(dir, c, DT_BF16);
+    char *path = fs_join(dir, "model.safetensors");
+    OK(st_open(path, &f, &e), e);
+    size_t at = st_find(f, "model.layers.1.mlp.up_proj.weight")->offset;
+    st_close(f);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)at + 6, SEEK_SET), 0);
+    assert_int_equal(fwrite("\x80\x7f", 1, 2, file), 2); /* infinity */
+    assert_int_equal(fclose(file), 0);
+    open_dir(&o, dir);
+    assert_int_equal(scores_check_weights(o.m, &e), ERR_INPUT);
+    assert_non_null(strstr(e.msg, "model.layers.1.mlp.up_proj.weight holds 1 "));
+    close_dir(&o);
+    OK(fs_remove_tree(dir, &e), e);
+    free(path);
+    js_free(c);
+}
+
 /* ---- golden cases ---- */
 
 static struct js *read_json(const char *dir, const char *name)
@@ -344,6 +445,7 @@ static void golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(against_alone), cmocka_unit_test(same_bytes),
-                                       cmocka_unit_test(subset), cmocka_unit_test(golden)};
+                                       cmocka_unit_test(subset), cmocka_unit_test(finite_differences),
+                                       cmocka_unit_test(damaged), cmocka_unit_test(golden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
