@@ -75,8 +75,9 @@ static struct axes axes_of(const struct curve *v, size_t n)
             high = fmax(high, v[i].loss[k]);
         }
     a.log = low > 0 && high / low > 12;
-    a.y0 = a.log ? floor(4 * log10(low)) / 4 : 0;
-    a.y1 = a.log ? ceil(4 * log10(high)) / 4 : high * 1.04;
+    double room = fmax((high - low) / 8, high / 100);
+    a.y0 = a.log ? floor(4 * log10(low)) / 4 : low > 0.6 * high ? low - room : fmin(0, low);
+    a.y1 = a.log ? ceil(4 * log10(high)) / 4 : high + room;
     if (!(a.y1 > a.y0))
         a.y1 = a.y0 + 1;
     return a;
@@ -108,7 +109,7 @@ static void draw_axes(struct buf *b, const struct axes *a)
                 y_tick(b, a, pow(10, p) * at[i]);
     } else {
         double sy = tick_step(a->y1 - a->y0, 5);
-        for (double v = 0; v <= a->y1; v += sy)
+        for (double v = ceil(a->y0 / sy) * sy; v <= a->y1; v += sy)
             y_tick(b, a, v);
     }
     for (double v = 0; v <= a->x1; v += fmax(sx, 1))
@@ -149,21 +150,21 @@ static void draw_raw(struct buf *b, const struct axes *a, const struct curve *c,
     buf_puts(b, "Z\"/>");
 }
 
-/* Exponential running mean with the bias of its start taken out; its memory is a fortieth of the curve. */
+/* Mean over a fiftieth of the curve, centred, so that it does not lag behind a fast descent. */
 static void draw_mean(struct buf *b, const struct axes *a, const struct curve *c, size_t colour, size_t dash)
 {
     static const char *const dashes[] = {"", "6 3", "2 3", "9 3 2 3"};
-    double keep = 1 - 1 / fmax(2, (double)c->n / 40), mean = 0, weight = 0;
-    size_t every = (c->n + MEAN_POINTS - 1) / MEAN_POINTS;
+    size_t every = (c->n + MEAN_POINTS - 1) / MEAN_POINTS, half = c->n / 100;
     buf_printf(b, "<path class=\"mean\" style=\"stroke:var(--c%zu)\" stroke-dasharray=\"%s\" d=\"", colour, dashes[dash % 4]);
-    char with = 'M';
     for (size_t k = 0; k < c->n; k++) {
-        mean = keep * mean + (1 - keep) * c->loss[k];
-        weight = keep * weight + (1 - keep);
+        double sum = 0;
         if (k % every && k + 1 < c->n)
             continue;
-        buf_printf(b, "%c%.1f %.1f", with, px(a, c->step[k]), py(a, mean / weight));
-        with = 'L';
+        size_t reach = k < half ? k : half;
+        reach = c->n - 1 - k < reach ? c->n - 1 - k : reach;
+        for (size_t i = k - reach; i <= k + reach; i++)
+            sum += c->loss[i];
+        buf_printf(b, "%c%.1f %.1f", k ? 'L' : 'M', px(a, c->step[k]), py(a, sum / (double)(2 * reach + 1)));
     }
     buf_puts(b, "\"/>");
 }

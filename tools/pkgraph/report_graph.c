@@ -273,6 +273,22 @@ static void short_name(struct buf *b, const char *id, size_t max)
         html_textf(b, "%.*s..%s", (int)(max - 8), id, id + n - 6);
 }
 
+/* The operator and its time; of a node of a variant or point whose name is long, what it is instead of the operator. */
+static void second_line(struct buf *b, const struct node *n, const char *time)
+{
+    struct buf text = {0};
+    for (size_t i = 0; strlen(n->id) > 19 && i < n->n_settings; i++)
+        buf_printf(&text, "%s%s", text.n ? ", " : "", n->settings[i].value);
+    if (strlen(n->id) > 19 && n->variant && !text.n)
+        buf_puts(&text, n->variant);
+    if (text.n == 0)
+        buf_puts(&text, n->op->name);
+    if (*time && text.n < 18)
+        buf_printf(&text, ", %s", time);
+    short_name(b, text.p ? text.p : "", 22);
+    buf_release(&text);
+}
+
 static void draw_node(const struct report *r, struct layout *l, const struct vertex *v, struct buf *b)
 {
     const struct node *n = &r->s->graph->nodes[v->node];
@@ -294,9 +310,9 @@ static void draw_node(const struct report *r, struct layout *l, const struct ver
     buf_printf(b, "\"><rect class=\"node s-%s\" x=\"%.0f\" y=\"%.1f\" width=\"%d\" height=\"%d\" rx=\"5\"/>", state_class(p->state), x, y,
                (int)BOX_W, (int)BOX_H);
     buf_printf(b, "<text x=\"%.0f\" y=\"%.1f\">", x + 7, y + 16);
-    short_name(b, n->id, 19);
+    short_name(b, strlen(n->id) > 19 ? n->base : n->id, 19);
     buf_printf(b, "</text><text class=\"dim\" x=\"%.0f\" y=\"%.1f\" font-size=\"11\">", x + 7, y + 31);
-    html_textf(b, "%s%s%s", n->op->name, *time ? ", " : "", time);
+    second_line(b, n, time);
     buf_puts(b, "</text></g>\n");
 }
 
