@@ -23,6 +23,20 @@ pk report s.yaml --baseline nobody; is_status 2 "no such baseline"
 pk report s.yaml -o nowhere/page.html; is_status 1 "a folder that is not there"
 pk report s.yaml; [ -s tiny.html ] || fail "no tiny.html by default"
 
+# published results beside one's own
+printf '%s\n' '{"question": "1+1?", "answer": "1+1=<<1+1=2>>2\n#### 2"}' >gsm.jsonl
+printf 'pkgraph: 1\nnodes:\n  m: {op: init, params: {hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 2}}\n  e: {op: eval, inputs: {model: m}, params: {task: gsm8k, path: gsm.jsonl, max_new_tokens: 2}}\n' >gsm.yaml
+pk run gsm.yaml; is_status 0 "gsm8k"
+pk report gsm.yaml -o gsm.html; is_status 0 "report of gsm8k"
+grep -q 'Published: gsm8k' gsm.html && grep -q '25.30' gsm.html || fail "no published results"
+
+# blocks of lists of rows and columns, and of single weights
+printf 'pkgraph: 1\nname: structures\nextends: s.yaml\nvariants:\n  rc: {nodes: {blocks: {params: {structure: row-column}}}}\n  neuron: {nodes: {blocks: {params: {structure: neuron}}}}\n' >rc.yaml
+pk run rc.yaml --only blocks; is_status 0 "other structures"
+pk report rc.yaml -o rc.html; is_status 0 "report of other structures"
+grep -q 'rows: 16 chosen' rc.html || fail "lists of rows are not in the page"
+grep -qi '[^a-z]nan[^a-z]' rc.html page.html gsm.html && fail "a number is none"
+
 # names from outside are escaped
 sed 's/^name: tiny/name: "<script>alert(1)<\/script>\&\\""/' s.yaml >evil.yaml
 pk report evil.yaml -o evil.html; is_status 0 "a strange name"
@@ -32,7 +46,7 @@ if command -v python3 >/dev/null; then
     for n in scores after before tuned.log blocks; do pk export s.yaml $n out/$n; done
     python3 - <<'P' || fail "numbers of the page"
 import json, xml.etree.ElementTree as E
-for f in ("page.html", "evil.html", "before.html"):
+for f in ("page.html", "evil.html", "before.html", "gsm.html", "rc.html"):
     root = E.parse(f).getroot()
 root = E.parse("page.html").getroot()
 def values(name):

@@ -119,6 +119,12 @@ static void range_text(struct buf *b, const char *what, const struct js *range)
         html_textf(b, "\n%s %lld..%lld", what, (long long)start, (long long)(start + count - 1));
 }
 
+/* How many rows or columns were chosen. */
+static double side(const struct js *range)
+{
+    return js_kind(range) == JS_ARRAY ? (double)js_len(range) : js_num(js_get(range, "count"), 0);
+}
+
 static void window(struct buf *b, const char *name, const struct js *x, const size_t shape[2], double px, double py)
 {
     double big = (double)(shape[0] > shape[1] ? shape[0] : shape[1]), w = fmax(10, BOX * (double)shape[1] / big), h = fmax(10, BOX * (double)shape[0] / big);
@@ -129,8 +135,9 @@ static void window(struct buf *b, const char *name, const struct js *x, const si
     range_text(b, "rows", rows);
     range_text(b, "columns", cols);
     if (total > 0)
-        html_textf(b, "\n%.2f %% of the matrix's sensitivity in %.2f %% of its weights", 100 * score / total,
-                   100 * (js_num(js_get(rows, "count"), NAN) * js_num(js_get(cols, "count"), NAN)) / ((double)shape[0] * (double)shape[1]));
+        html_textf(b, "\n%.2f %% of the matrix's sensitivity", 100 * score / total);
+    if (total > 0 && rows && cols)
+        html_textf(b, " in %.2f %% of its weights", 100 * side(rows) / (double)shape[0] * side(cols) / (double)shape[1]);
     buf_printf(b, "\"><rect class=\"box\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", px, py, w, h);
     if (js_get(rows, "count") && js_get(cols, "count"))
         buf_printf(b, "<rect class=\"heat\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill-opacity=\".75\"/>",

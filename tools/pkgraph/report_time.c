@@ -58,7 +58,10 @@ static void draw_run(struct buf *b, const struct history_row **v, size_t n, bool
     buf_printf(b, "</summary><div class=\"scroll\"><svg width=\"%d\" height=\"%zu\">\n", LEFT + PLOT + 90, bars * BAR_H);
     for (size_t i = 0; i < bars; i++)
         bar(b, v[i], i, begin, PLOT / fmax(end - begin, 1e-3));
-    buf_puts(b, "</svg></div></details>\n");
+    buf_puts(b, "</svg></div>");
+    if (end - begin < 5)
+        buf_puts(b, "<p class=\"dim\">The history keeps ends in whole seconds: nodes of so short a run seem to end together.</p>");
+    buf_puts(b, "</details>\n");
 }
 
 void report_timeline(struct report *r)
