@@ -18,6 +18,9 @@
 
 enum { NAMED = 20 }; /* rows named one by one in a warning */
 
+/* Asked of the scheduler at most, unless one row needs more; a larger budget is used all the same. */
+#define ENOUGH ((uint64_t)4 << 30)
+
 static void wanted_modules(const struct op_args *a, bool wanted[MOD_COUNT])
 {
     static const struct {
@@ -109,6 +112,12 @@ static double parameters(const struct model_config *c)
     return n;
 }
 
+/* Of one group, beside the weights. */
+static uint64_t working_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets)
+{
+    return pass_memory(c, t, tokens, targets, true, true) + scores_memory(c, tokens);
+}
+
 static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
 {
     struct model_config c;
@@ -125,8 +134,9 @@ static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
     *cost = (struct op_cost){.flops = 8 * n * tokens,
                              .bytes_read = 2 * n * (double)dtype_size(stored),
                              .bytes_written = n * (strcmp(op_str(a, "dtype"), "bf16") == 0 ? 2 : 4)};
-    cost->peak_memory = pass_memory(&c, t, fit, fit / 2, true, true) + weights_memory(&c, stored, t, WEIGHTS_STREAMED) +
-                        scores_memory(&c, fit);
+    uint64_t all = working_memory(&c, t, fit, fit / 2), one = working_memory(&c, t, (size_t)longest, (size_t)longest);
+    one = one > ENOUGH ? one : ENOUGH; /* less than all of it: groups, see score() */
+    cost->peak_memory = (all < one ? all : one) + weights_memory(&c, stored, t, WEIGHTS_STREAMED);
 }
 
 /* ---- samples ---- */
@@ -236,8 +246,7 @@ static struct group next_group(const struct samples *s, size_t first, const stru
     struct group g = {first, 0, 0, 0};
     while (first + g.n < s->n) {
         const struct encoded *x = &s->v[first + g.n].x;
-        uint64_t need =
-            pass_memory(c, t, g.tokens + x->n, g.targets + x->n_target, true, true) + scores_memory(c, g.tokens + x->n);
+        uint64_t need = working_memory(c, t, g.tokens + x->n, g.targets + x->n_target);
         if (g.n && (need > memory || g.tokens + x->n > INT32_MAX / 2))
             break;
         g.n++;

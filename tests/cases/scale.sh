@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+# Sensitivity in little memory and on damaged input: groups of rows choose the same layers and blocks as all rows at
+# once, and are announced; a row without a target is skipped by name; a NaN among the weights is named; a run that is
+# stopped leaves nothing behind and goes through when it is started again.
+. "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
+
+cat >s.yaml <<'Y'
+pkgraph: 1
+name: scale
+vars: {teacher: good}
+nodes:
+  teacher: {op: load, params: {model: "${teacher}"}}
+  student: {op: init, params: {hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 2, max_position_embeddings: 4096, seed: 2}}
+  seeds: {op: data, params: {path: d.jsonl}}
+  scores: {op: sensitivity, inputs: {model: teacher, data: seeds}, params: {compute: f32, max_length: 1200}}
+  layers: {op: layer-select, inputs: {scores: scores, student: student}}
+  blocks: {op: dim-align, inputs: {model: teacher, scores: scores, layers: layers, student: student}}
+Y
+cat >init.yaml <<'Y'
+pkgraph: 1
+name: init
+nodes:
+  teacher: {op: init, params: {hidden_size: 128, intermediate_size: 256, num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 4, max_position_embeddings: 4096, seed: 1}}
+Y
+pk run init.yaml; is_status 0 "init"
+pk export init.yaml teacher good --as hf; is_status 0 "export"
+for i in $(seq 16); do
+    printf '{"id": "row%d", "messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "%s"}]}\n' \
+        "$i" "$(printf "q$i %.0s" $(seq 40))" "$(printf "a$((i * 7)) %.0s" $(seq 180))"
+done >d.jsonl
+printf '{"id": "filled", "messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "x"}]}\n' \
+    "$(printf 'x%.0s' $(seq 1500))" >>d.jsonl
+
+pk run s.yaml --mem 4GiB --store all; is_status 0 "all rows at once"
+says "row 16 (id filled) is skipped" "the skipped row"; says_not "groups"
+pk run s.yaml --mem 110MiB --store some; is_status 0 "groups of rows"; says "groups" "the note on groups"
+for s in all some; do
+    pk export s.yaml layers $s-layers --store $s; is_status 0 "export of layers"
+    pk export s.yaml blocks $s-blocks --store $s; is_status 0 "export of blocks"
+    python3 - $s >$s.txt <<'P' || exit 77
+import json, sys
+s = sys.argv[1]
+print({k: v for k, v in json.load(open(s + "-layers/layers.json")).items() if "score" not in k})
+print([(k, v["source"], v["rows"], v["cols"]) for k, v in sorted(json.load(open(s + "-blocks/blocks.json"))["tensors"].items())])
+P
+done
+cmp -s all.txt some.txt || { diff all.txt some.txt; fail "groups choose other layers or blocks"; }
+cmp -s all-blocks/blocks.safetensors some-blocks/blocks.safetensors || fail "groups cut out other blocks"
+
+# a NaN in one weight of the third layer
+cp -r good bad; chmod -R u+w bad
+python3 - <<'P' || exit 77
+import json, struct
+f = open("bad/model.safetensors", "r+b")
+n = struct.unpack("<Q", f.read(8))[0]
+t = json.loads(f.read(n))["model.layers.2.self_attn.v_proj.weight"]
+size = {"F32": 4, "BF16": 2}[t["dtype"]]
+f.seek(8 + n + t["data_offsets"][0] + 10 * size)
+f.write({4: b"\x00\x00\xc0\x7f", 2: b"\xc0\x7f"}[size])
+P
+pk run s.yaml --set teacher=bad --store all; [ $status != 0 ] || fail "a NaN among the weights"
+says "model.layers.2.self_attn.v_proj.weight holds 1 weights that are not finite" "the damaged weight"
+
+# stopped between layers, then started again: nothing half-done is taken
+"$PKGRAPH" run s.yaml --store stopped --mem 4GiB >stopped.out 2>&1 </dev/null &
+pid=$!
+for i in $(seq 100); do grep -q "start *scores" stopped.out && break; sleep 0.1; done
+kill -INT $pid; wait $pid
+pk run s.yaml --store stopped --mem 4GiB; is_status 0 "started again"
+pk export s.yaml blocks stopped-blocks --store stopped; is_status 0 "export after a stop"
+cmp -s all-blocks/blocks.safetensors stopped-blocks/blocks.safetensors || fail "other blocks after a stop"
+find stopped -name '.scores-*' | grep -q . && fail "temporary scores are left"
+finish
