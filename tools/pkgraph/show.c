@@ -98,7 +98,7 @@ out:
 static const struct option_def options[] = {
     OPTIONS_JSON,
     {.name = "rows", .arg = "N", .help = "rows of datasets, predictions and logs (default 10)"},
-    {.name = "all", .help = "list every tensor, not one line for each kind"},
+    {.name = "all", .help = "list every tensor, not one line for each kind; the heat map of scores above 4 GiB, too"},
     {.name = "tokens", .help = "datasets: the rows as tokens, {{trained ones}} marked (green on a terminal)"},
     {.name = "model", .arg = "NODE", .help = "with --tokens: the model whose tokenizer is used (default: of a node that takes this dataset)"},
     OPTIONS_SPEC,

@@ -159,12 +159,18 @@ static int show_log(const struct session *s, const struct artifact *a, size_t ro
 
 /* ---- scores, layer map, blocks ---- */
 
-/* Reads all of S through the map: nothing is kept. */
-static int heat(const struct session *s, const struct artifact *a)
+/* Reads all of S through the map: of large models only when all was asked for. */
+static int heat(const struct session *s, const struct artifact *a, bool all)
 {
     struct err e = {0};
     struct score_map m = {0};
-    char *path = session_file(s, a, "scores.safetensors");
+    uint64_t bytes = 0;
+    char *path = session_file(s, a, "scores.safetensors"), x[TEXT_MAX];
+    if (path && !all && fs_size(path, &bytes, &e) == 0 && bytes > (uint64_t)4 << 30) {
+        printf("\nby layer and module: --all reads the %s of scores for it\n", text_bytes(x, (double)bytes));
+        free(path);
+        return STATUS_DONE;
+    }
     int rc = path ? score_map_read(path, &m, &e) : -1;
     if (rc == 0)
         show_heat(&m, stdout);
@@ -175,7 +181,7 @@ static int heat(const struct session *s, const struct artifact *a)
     return rc ? STATUS_FAILED : STATUS_DONE;
 }
 
-static int show_scores(const struct session *s, const struct artifact *a)
+static int show_scores(const struct session *s, const struct artifact *a, bool all)
 {
     struct js *j = read_json(s, a, "scores.json");
     if (!j)
@@ -207,7 +213,7 @@ static int show_scores(const struct session *s, const struct artifact *a)
     table_release(&t);
     table_release(&m);
     js_free(j);
-    return heat(s, a);
+    return heat(s, a, all);
 }
 
 static int show_layer_map(const struct session *s, const struct artifact *a)
@@ -344,7 +350,7 @@ int show_artifact(const struct session *s, const struct artifact *a, const struc
     if (strcmp(a->type, "metrics") == 0)
         return show_metrics(s, a);
     if (strcmp(a->type, "scores") == 0)
-        return show_scores(s, a);
+        return show_scores(s, a, o->max_list == SIZE_MAX);
     if (strcmp(a->type, "layer-map") == 0)
         return show_layer_map(s, a);
     if (strcmp(a->type, "blocks") == 0)
