@@ -45,7 +45,8 @@ static void same_text(double temperature)
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct ids out[N] = {0};
         struct generate_options g = {.weights = w, .max_new_tokens = 9, .max_batch = ways[i].batch, .prefill = ways[i].prefill,
-                                     .temperature = temperature, .top_k = 20, .top_p = 0.9, .seed = 11};
+                                     .temperature = temperature, .top_k = 20, .top_p = 0.9, .seed = 11,
+                                     .copy_weights = ways[i].batch > 0}; /* few at once: enough steps to copy for */
         par_set_threads(ways[i].threads);
         OK(generate(&g, N, prompts, out, &e), e);
         for (size_t s = 0; s < N; s++) {
