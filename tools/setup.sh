@@ -11,7 +11,7 @@ packages="build-essential cmake ninja-build pkg-config libyaml-dev libopenblas-o
 libsqlite3-dev libssl-dev libjansson-dev libpcre2-dev libutf8proc-dev libcmocka-dev
 libcurl4-openssl-dev"
 if [ "${1:-}" = --tests ]; then
-    packages="$packages python3 python3-jsonschema python3-yaml nginx-light libnginx-mod-http-dav-ext graphviz"
+    packages="$packages file python3 python3-jsonschema python3-yaml nginx-light libnginx-mod-http-dav-ext graphviz"
 fi
 
 missing=""

@@ -30,7 +30,7 @@ nodes: {rows: {op: synth, params: {rows: 3}}}
 Y
 pk run one.yaml; is_status 0 "the installed program runs"
 
-if command -v cpack >/dev/null && command -v dpkg-deb >/dev/null && command -v dpkg-shlibdeps >/dev/null; then
+if command -v cpack >/dev/null && command -v dpkg-deb >/dev/null && command -v dpkg-shlibdeps >/dev/null && command -v file >/dev/null; then
     out=$(cpack --config "$build/CPackConfig.cmake" -G DEB -B "$work/pack" 2>&1); status=$?; is_status 0 "cpack -G DEB"
     deb=$(ls "$work"/pack/*.deb 2>/dev/null | head -1)
     out=$(dpkg-deb -I "$deb" 2>&1); says "Depends:" "the package"; says "libsqlite3" "the package"
