@@ -11,7 +11,6 @@
  */
 #include "runtime/kernels/gemm_lib.h"
 
-#include <cblas.h>
 #include <dnnl.h>
 #include <omp.h>
 #include <pthread.h>
@@ -20,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/kernels/blas.h"
 #include "runtime/kernels/scratch.h"
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -29,6 +29,29 @@ typedef const_dnnl_memory_desc_t md_view;
 typedef const dnnl_memory_desc_t *md_view;
 #define MD(m) (&(m))
 #endif
+
+#define DNNL_CALLS(X)                                                                                                        \
+    X(dnnl_engine_create) X(dnnl_get_effective_cpu_isa) X(dnnl_memory_create) X(dnnl_memory_desc_get_size)                   \
+    X(dnnl_memory_destroy) X(dnnl_post_ops_append_sum) X(dnnl_post_ops_create) X(dnnl_post_ops_destroy)                      \
+    X(dnnl_primitive_attr_create) X(dnnl_primitive_attr_destroy) X(dnnl_primitive_attr_set_post_ops)                         \
+    X(dnnl_primitive_attr_set_scratchpad_mode) X(dnnl_primitive_create) X(dnnl_primitive_desc_destroy)                       \
+    X(dnnl_primitive_desc_query) X(dnnl_primitive_desc_query_md) X(dnnl_primitive_destroy) X(dnnl_primitive_execute)         \
+    X(dnnl_reorder_primitive_desc_create) X(dnnl_set_primitive_cache_capacity) X(dnnl_sgemm) X(dnnl_stream_create)           \
+    X(dnnl_version)
+#if DNNL_VERSION_MAJOR >= 3
+#define DNNL_CALLS_OF_VERSION(X)                                                                                             \
+    X(dnnl_matmul_primitive_desc_create) X(dnnl_memory_desc_clone) X(dnnl_memory_desc_create_with_strides)                   \
+    X(dnnl_memory_desc_create_with_tag) X(dnnl_memory_desc_destroy)
+#else
+#define DNNL_CALLS_OF_VERSION(X)                                                                                             \
+    X(dnnl_matmul_desc_init) X(dnnl_memory_desc_init_by_strides) X(dnnl_memory_desc_init_by_tag) X(dnnl_primitive_desc_create)
+#endif
+
+static struct {
+    DNNL_CALLS(DSO_FIELD) DNNL_CALLS_OF_VERSION(DSO_FIELD)
+} nn;
+static const char *const nn_names[] = {DNNL_CALLS(DSO_NAME) DNNL_CALLS_OF_VERSION(DSO_NAME)};
+static struct dso nn_library = DSO("oneDNN", PKG_DNNL_FILE, PKG_DNNL_PACKAGE, nn_names, nn);
 
 enum { CACHE_MAX = 2048, BUCKETS = 1024, BLAS_FLOPS = 1 << 16, SGEMM_FLOPS = 1 << 23, SGEMM_DEPTH = 1024 };
 
@@ -63,19 +86,29 @@ static uint64_t clock_now;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static dnnl_engine_t engine;
 static dnnl_stream_t stream; /* CPU streams have no state: calls return when the work is done */
-static dnnl_status_t engine_rc;
+static struct err start_error; /* why there is no engine; code 0: there is */
 static bool has_bf16, has_tiles;
 
 static void start(void)
 {
-    dnnl_set_primitive_cache_capacity(0); /* the cache is ours */
-    engine_rc = dnnl_engine_create(&engine, dnnl_cpu, 0);
-    if (engine_rc == dnnl_success)
-        engine_rc = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
-    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), need = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+    if (dso_load(&nn_library, &start_error) || blas_load(&start_error))
+        return;
+    nn.dnnl_set_primitive_cache_capacity(0); /* the cache is ours */
+    dnnl_status_t rc = nn.dnnl_engine_create(&engine, dnnl_cpu, 0);
+    if (rc == dnnl_success)
+        rc = nn.dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
+    if (rc != dnnl_success)
+        err_set(&start_error, ERR_INTERNAL, "oneDNN cannot start on this machine (status %d)", (int)rc);
+    unsigned isa = (unsigned)nn.dnnl_get_effective_cpu_isa(), need = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
     unsigned tiles = (unsigned)dnnl_cpu_isa_avx512_core_amx;
     has_bf16 = (isa & need) == need;
     has_tiles = (isa & tiles) == tiles;
+}
+
+static int started(struct err *e)
+{
+    pthread_once(&once, start);
+    return start_error.code ? err_set(e, start_error.code, "%s", start_error.msg) : 0;
 }
 
 bool gemm_has_bf16(void)
@@ -95,15 +128,17 @@ const char *gemm_version(void)
     static char text[128];
     static pthread_mutex_t once_text = PTHREAD_MUTEX_INITIALIZER;
     pthread_once(&once, start);
-    const dnnl_version_t *v = dnnl_version();
-    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), core = (unsigned)dnnl_cpu_isa_avx512_core;
+    if (start_error.code)
+        return start_error.msg;
+    const dnnl_version_t *v = nn.dnnl_version();
+    unsigned isa = (unsigned)nn.dnnl_get_effective_cpu_isa(), core = (unsigned)dnnl_cpu_isa_avx512_core;
     const char *name = has_tiles              ? "avx512_core_amx"
                        : has_bf16             ? "avx512_core_bf16"
                        : (isa & core) == core ? "avx512_core"
                                               : "avx2 or less";
     pthread_mutex_lock(&once_text);
     if (!text[0])
-        snprintf(text, sizeof text, "oneDNN %d.%d.%d (%s), %.40s", v->major, v->minor, v->patch, name, openblas_get_config());
+        snprintf(text, sizeof text, "oneDNN %d.%d.%d (%s), %.40s", v->major, v->minor, v->patch, name, blas.openblas_get_config());
     pthread_mutex_unlock(&once_text);
     return text;
 }
@@ -135,9 +170,9 @@ static dnnl_status_t md_strides(dnnl_memory_desc_t *md, size_t rows, size_t cols
 {
     dnnl_dims_t d = {(dnnl_dim_t)rows, (dnnl_dim_t)cols}, st = {(dnnl_dim_t)rs, (dnnl_dim_t)cs};
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_memory_desc_create_with_strides(md, 2, d, t, st);
+    return nn.dnnl_memory_desc_create_with_strides(md, 2, d, t, st);
 #else
-    return dnnl_memory_desc_init_by_strides(md, 2, d, t, st);
+    return nn.dnnl_memory_desc_init_by_strides(md, 2, d, t, st);
 #endif
 }
 
@@ -145,16 +180,16 @@ static dnnl_status_t md_any(dnnl_memory_desc_t *md, size_t rows, size_t cols, dn
 {
     dnnl_dims_t d = {(dnnl_dim_t)rows, (dnnl_dim_t)cols};
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_memory_desc_create_with_tag(md, 2, d, t, dnnl_format_tag_any);
+    return nn.dnnl_memory_desc_create_with_tag(md, 2, d, t, dnnl_format_tag_any);
 #else
-    return dnnl_memory_desc_init_by_tag(md, 2, d, t, dnnl_format_tag_any);
+    return nn.dnnl_memory_desc_init_by_tag(md, 2, d, t, dnnl_format_tag_any);
 #endif
 }
 
 static dnnl_status_t md_copy(dnnl_memory_desc_t *to, md_view from)
 {
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_memory_desc_clone(to, from);
+    return nn.dnnl_memory_desc_clone(to, from);
 #else
     *to = *from;
     return dnnl_success;
@@ -165,7 +200,7 @@ static void md_free(dnnl_memory_desc_t *md, bool made)
 {
 #if DNNL_VERSION_MAJOR >= 3
     if (made)
-        dnnl_memory_desc_destroy(*md);
+        nn.dnnl_memory_desc_destroy(*md);
 #else
     (void)md, (void)made;
 #endif
@@ -174,20 +209,20 @@ static void md_free(dnnl_memory_desc_t *md, bool made)
 static dnnl_status_t append_sum(dnnl_post_ops_t po)
 {
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_sum(po, 1.0f, 0, dnnl_data_type_undef);
+    return nn.dnnl_post_ops_append_sum(po, 1.0f, 0, dnnl_data_type_undef);
 #else
-    return dnnl_post_ops_append_sum(po, 1.0f);
+    return nn.dnnl_post_ops_append_sum(po, 1.0f);
 #endif
 }
 
 static dnnl_status_t matmul_pd(dnnl_primitive_desc_t *pd, md_view a, md_view b, md_view c, dnnl_primitive_attr_t attr)
 {
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(pd, engine, a, b, NULL, c, attr);
+    return nn.dnnl_matmul_primitive_desc_create(pd, engine, a, b, NULL, c, attr);
 #else
     dnnl_matmul_desc_t d;
-    dnnl_status_t rc = dnnl_matmul_desc_init(&d, a, b, NULL, c);
-    return rc == dnnl_success ? dnnl_primitive_desc_create(pd, &d, attr, engine, NULL) : rc;
+    dnnl_status_t rc = nn.dnnl_matmul_desc_init(&d, a, b, NULL, c);
+    return rc == dnnl_success ? nn.dnnl_primitive_desc_create(pd, &d, attr, engine, NULL) : rc;
 #endif
 }
 
@@ -195,17 +230,17 @@ static dnnl_status_t matmul_pd(dnnl_primitive_desc_t *pd, md_view a, md_view b, 
 static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, bool accumulate)
 {
     dnnl_post_ops_t po = NULL;
-    dnnl_status_t rc = dnnl_primitive_attr_create(attr);
+    dnnl_status_t rc = nn.dnnl_primitive_attr_create(attr);
     if (rc == dnnl_success)
-        rc = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+        rc = nn.dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
     if (rc == dnnl_success && accumulate) {
-        rc = dnnl_post_ops_create(&po);
+        rc = nn.dnnl_post_ops_create(&po);
         if (rc == dnnl_success)
             rc = append_sum(po);
         if (rc == dnnl_success)
-            rc = dnnl_primitive_attr_set_post_ops(*attr, po);
+            rc = nn.dnnl_primitive_attr_set_post_ops(*attr, po);
         if (po)
-            dnnl_post_ops_destroy(po);
+            nn.dnnl_post_ops_destroy(po);
     }
     return rc;
 }
@@ -244,7 +279,7 @@ static dnnl_status_t shape_pd(const struct lib_shape *s, const struct lib_layout
     if (rc == dnnl_success)
         rc = matmul_pd(pd, MD(a), l ? MD(l->md) : MD(b), MD(c), attr);
     if (attr)
-        dnnl_primitive_attr_destroy(attr);
+        nn.dnnl_primitive_attr_destroy(attr);
     md_free(&a, ha);
     md_free(&b, hb);
     md_free(&c, hc);
@@ -257,7 +292,7 @@ static dnnl_status_t pack_pd(const struct lib_shape *s, const struct lib_layout 
     dnnl_status_t rc = md_strides(&plain, s->k, s->n, lib_type(s->t), s->k == 1 ? s->n * s->ldb : s->lda, s->n == 1 ? s->k * s->lda : s->ldb);
     if (rc != dnnl_success)
         return rc;
-    rc = dnnl_reorder_primitive_desc_create(pd, MD(plain), engine, MD(l->md), engine, NULL);
+    rc = nn.dnnl_reorder_primitive_desc_create(pd, MD(plain), engine, MD(l->md), engine, NULL);
     md_free(&plain, true);
     return rc;
 }
@@ -265,16 +300,16 @@ static dnnl_status_t pack_pd(const struct lib_shape *s, const struct lib_layout 
 static void entry_free(struct entry *x)
 {
     if (x->prim)
-        dnnl_primitive_destroy(x->prim);
+        nn.dnnl_primitive_destroy(x->prim);
     if (x->pd)
-        dnnl_primitive_desc_destroy(x->pd);
+        nn.dnnl_primitive_desc_destroy(x->pd);
     free(x);
 }
 
 static bool is_plain_loops(dnnl_primitive_desc_t pd)
 {
     const char *impl = NULL;
-    dnnl_status_t rc = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &impl);
+    dnnl_status_t rc = nn.dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &impl);
     return rc == dnnl_success && impl && strncmp(impl, "ref", 3) == 0;
 }
 
@@ -290,15 +325,15 @@ static struct entry *entry_new(const struct lib_shape *s, const struct lib_layou
     bool pack = s->form == FORM_PACK;
     dnnl_status_t rc = pack ? pack_pd(s, l, &x->pd) : shape_pd(s, l, false, &x->pd);
     if (rc == dnnl_success)
-        rc = dnnl_primitive_create(&x->prim, x->pd);
+        rc = nn.dnnl_primitive_create(&x->prim, x->pd);
     if (rc != dnnl_success) {
         refused(e, "the product", s, rc);
         entry_free(x);
         return NULL;
     }
     x->slow = l && !pack && is_plain_loops(x->pd);
-    md_view pad = pack ? NULL : dnnl_primitive_desc_query_md(x->pd, dnnl_query_scratchpad_md, 0);
-    x->scratch = pad ? dnnl_memory_desc_get_size(pad) : 0;
+    md_view pad = pack ? NULL : nn.dnnl_primitive_desc_query_md(x->pd, dnnl_query_scratchpad_md, 0);
+    x->scratch = pad ? nn.dnnl_memory_desc_get_size(pad) : 0;
     return x;
 }
 
@@ -408,19 +443,19 @@ static int entry_run(struct entry *x, const void *a, const void *b, void *c, str
         if (!use[i].data)
             continue;
         args[n].arg = use[i].arg;
-        rc = dnnl_memory_create(&args[n].memory, dnnl_primitive_desc_query_md(x->pd, use[i].query, 0), engine, use[i].data);
+        rc = nn.dnnl_memory_create(&args[n].memory, nn.dnnl_primitive_desc_query_md(x->pd, use[i].query, 0), engine, use[i].data);
         n += rc == dnnl_success;
     }
     if (rc == dnnl_success)
-        rc = dnnl_primitive_execute(x->prim, stream, n, args);
+        rc = nn.dnnl_primitive_execute(x->prim, stream, n, args);
     for (int i = 0; i < n; i++)
-        dnnl_memory_destroy(args[i].memory);
+        nn.dnnl_memory_destroy(args[i].memory);
     return rc == dnnl_success ? 0 : refused(e, "to run the product", &x->shape, rc);
 }
 
 static void blas_gemm(const struct lib_shape *s, const float *a, const float *b, float *c)
 {
-    cblas_sgemm(CblasRowMajor, s->form == GEMM_TN ? CblasTrans : CblasNoTrans, s->form == GEMM_NT ? CblasTrans : CblasNoTrans,
+    blas.cblas_sgemm(CblasRowMajor, s->form == GEMM_TN ? CblasTrans : CblasNoTrans, s->form == GEMM_NT ? CblasTrans : CblasNoTrans,
                 (blasint)s->m, (blasint)s->n, (blasint)s->k, 1.0f, a, (blasint)s->lda, b, (blasint)s->ldb,
                 s->accumulate ? 1.0f : 0.0f, c, (blasint)s->ldc);
 }
@@ -436,7 +471,7 @@ static bool fits_sgemm(const struct lib_shape *s)
 
 static int run_sgemm(const struct lib_shape *s, const float *a, const float *b, float *c, struct err *e)
 {
-    dnnl_status_t rc = dnnl_sgemm(s->form == GEMM_TN ? 'T' : 'N', s->form == GEMM_NT ? 'T' : 'N', (dnnl_dim_t)s->m, (dnnl_dim_t)s->n,
+    dnnl_status_t rc = nn.dnnl_sgemm(s->form == GEMM_TN ? 'T' : 'N', s->form == GEMM_NT ? 'T' : 'N', (dnnl_dim_t)s->m, (dnnl_dim_t)s->n,
                                   (dnnl_dim_t)s->k, 1.0f, a, (dnnl_dim_t)s->lda, b, (dnnl_dim_t)s->ldb, s->accumulate ? 1.0f : 0.0f, c,
                                   (dnnl_dim_t)s->ldc);
     return rc == dnnl_success ? 0 : refused(e, "the product", s, rc);
@@ -481,9 +516,8 @@ static int run_pieces(const struct lib_shape *s, const struct lib_layout *l, con
 
 int lib_gemm(const struct lib_shape *s, const struct lib_layout *l, const void *a, const void *b, float *c, struct err *e)
 {
-    pthread_once(&once, start);
-    if (engine_rc != dnnl_success)
-        return err_set(e, ERR_INTERNAL, "oneDNN cannot start on this machine (status %d)", (int)engine_rc);
+    if (started(e))
+        return e->code;
     int before = one_thread_begin(), rc = 0;
     if (!l && fits_blas(s))
         blas_gemm(s, a, b, c);
@@ -504,7 +538,7 @@ static bool serves_all(struct lib_layout *l)
         if (shape_pd(&s, l, false, &pd) != dnnl_success)
             return false;
         bool plain = is_plain_loops(pd);
-        dnnl_primitive_desc_destroy(pd);
+        nn.dnnl_primitive_desc_destroy(pd);
         if (plain)
             return false;
     }
@@ -519,8 +553,8 @@ static dnnl_status_t choose_layout(struct lib_layout *l)
         dnnl_primitive_desc_t pd = NULL;
         if (shape_pd(&s, NULL, true, &pd) != dnnl_success)
             continue;
-        l->made = md_copy(&l->md, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)) == dnnl_success;
-        dnnl_primitive_desc_destroy(pd);
+        l->made = md_copy(&l->md, nn.dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)) == dnnl_success;
+        nn.dnnl_primitive_desc_destroy(pd);
         if (l->made && serves_all(l))
             return dnnl_success;
         md_free(&l->md, l->made);
@@ -533,13 +567,14 @@ int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **o
 {
     static pthread_mutex_t layouts_lock = PTHREAD_MUTEX_INITIALIZER;
     static struct lib_layout *layouts;
-    pthread_once(&once, start);
-    dnnl_status_t rc = engine_rc;
+    if (started(e))
+        return e->code;
+    dnnl_status_t rc = dnnl_success;
     pthread_mutex_lock(&layouts_lock);
     struct lib_layout *l = layouts;
     while (l && (l->n != n || l->k != k || l->t != t))
         l = l->next;
-    if (!l && rc == dnnl_success && (l = calloc(1, sizeof *l))) {
+    if (!l && (l = calloc(1, sizeof *l))) {
         l->n = n, l->k = k, l->t = t;
         int before = one_thread_begin();
         rc = choose_layout(l);
@@ -560,7 +595,7 @@ int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **o
 
 size_t lib_layout_bytes(const struct lib_layout *l)
 {
-    return dnnl_memory_desc_get_size(MD(l->md));
+    return nn.dnnl_memory_desc_get_size(MD(l->md));
 }
 
 int lib_pack(const struct lib_layout *l, const void *src, size_t rs, size_t cs, void *packed, struct err *e)

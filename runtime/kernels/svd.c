@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/kernels/svd.h"
 
-#include <cblas.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,19 +9,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/rng.h"
 #include "runtime/exec/par.h"
-
-/* LAPACK, Fortran convention: column-major, everything by address; hidden string lengths are passed as OpenBLAS's own
- * headers do not need them. */
-void dsyevr_(const char *jobz, const char *range, const char *uplo, const int *n, double *a, const int *lda,
-             const double *vl, const double *vu, const int *il, const int *iu, const double *abstol, int *m, double *w,
-             double *z, const int *ldz, int *isuppz, double *work, const int *lwork, int *iwork, const int *liwork,
-             int *info);
-void dgeqrf_(const int *m, const int *n, double *a, const int *lda, double *tau, double *work, const int *lwork,
-             int *info);
-void dorgqr_(const int *m, const int *n, const int *k, double *a, const int *lda, const double *tau, double *work,
-             const int *lwork, int *info);
-void dgesvd_(const char *jobu, const char *jobvt, const int *m, const int *n, double *a, const int *lda, double *s,
-             double *u, const int *ldu, double *vt, const int *ldvt, double *work, const int *lwork, int *info);
+#include "runtime/kernels/blas.h"
 
 enum {
     CHUNK = 512,    /* lines of the long side converted to f64 at a time */
@@ -120,7 +107,7 @@ static void gram_tile(void *u, size_t t)
            ld = piece_ld(x->c);
     bool along = x->c->l->along;
     const double *a = x->c->x + (along ? r : r * ld), *b = x->c->x + (along ? c : c * ld);
-    cblas_dgemm(CblasRowMajor, along ? CblasTrans : CblasNoTrans, along ? CblasNoTrans : CblasTrans, (int)h, (int)w,
+    blas.cblas_dgemm(CblasRowMajor, along ? CblasTrans : CblasNoTrans, along ? CblasNoTrans : CblasTrans, (int)h, (int)w,
                 (int)x->c->n, 1.0, a, (int)ld, b, (int)ld, 1.0, x->g + r * q + c, (int)q);
 }
 
@@ -155,7 +142,7 @@ static void project(const struct lines *l, const double *v, size_t r, double *y,
     struct piece c = {.x = buf};
     for (size_t first = 0; first < l->p; first += CHUNK) {
         fill(&c, l, first);
-        cblas_dgemm(CblasRowMajor, l->along ? CblasNoTrans : CblasTrans, CblasNoTrans, (int)c.n, (int)r, (int)l->q, 1.0,
+        blas.cblas_dgemm(CblasRowMajor, l->along ? CblasNoTrans : CblasTrans, CblasNoTrans, (int)c.n, (int)r, (int)l->q, 1.0,
                     c.x, (int)piece_ld(&c), v, (int)r, 0.0, y + first * r, (int)r);
     }
 }
@@ -179,7 +166,7 @@ static int eigen(double *g, size_t n, size_t k, double *w, double *z, struct err
         rc = err_nomem(e, n * 16, "eigenvalues");
         goto out;
     }
-    dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, &size, &lwork,
+    blas.dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, &size, &lwork,
             &isize, &liwork, &info);
     lwork = (int)size;
     liwork = isize;
@@ -189,7 +176,7 @@ static int eigen(double *g, size_t n, size_t k, double *w, double *z, struct err
         rc = err_nomem(e, (unsigned long long)lwork * 8, "eigenvectors");
         goto out;
     }
-    dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, work, &lwork,
+    blas.dsyevr_("V", range, "L", &in, g, &in, &zero, &zero, &il, &iu, &zero, &found, all, z, &in, support, work, &lwork,
             iwork, &liwork, &info);
     if (info || found != (int)k) {
         rc = lapack_failed(e, "dsyevr", info);
@@ -220,21 +207,21 @@ static int qr(double *a, size_t m, size_t n, double *r, struct err *e)
         rc = err_nomem(e, n * 8, "QR");
         goto out;
     }
-    dgeqrf_(&im, &in, a, &im, tau, &one, &lwork, &info);
-    dorgqr_(&im, &in, &in, a, &im, tau, &two, &lwork, &info);
+    blas.dgeqrf_(&im, &in, a, &im, tau, &one, &lwork, &info);
+    blas.dorgqr_(&im, &in, &in, a, &im, tau, &two, &lwork, &info);
     lwork = (int)(one > two ? one : two);
     work = malloc((size_t)lwork * sizeof *work);
     if (!work) {
         rc = err_nomem(e, (unsigned long long)lwork * 8, "QR");
         goto out;
     }
-    dgeqrf_(&im, &in, a, &im, tau, work, &lwork, &info);
+    blas.dgeqrf_(&im, &in, a, &im, tau, work, &lwork, &info);
     if (!info && r)
         for (size_t j = 0; j < n; j++)
             for (size_t i = 0; i < n; i++)
                 r[j * n + i] = i <= j ? a[j * m + i] : 0;
     if (!info)
-        dorgqr_(&im, &in, &in, a, &im, tau, work, &lwork, &info);
+        blas.dorgqr_(&im, &in, &in, a, &im, tau, work, &lwork, &info);
     if (info)
         rc = lapack_failed(e, "QR", info);
 out:
@@ -248,12 +235,12 @@ static int small_svd(double *a, size_t n, double *s, double *u, double *vt, stru
 {
     int in = (int)n, info = 0, lwork = -1;
     double size = 0;
-    dgesvd_("A", "A", &in, &in, a, &in, s, u, &in, vt, &in, &size, &lwork, &info);
+    blas.dgesvd_("A", "A", &in, &in, a, &in, s, u, &in, vt, &in, &size, &lwork, &info);
     lwork = (int)size;
     double *work = malloc((size_t)lwork * sizeof *work);
     if (!work)
         return err_nomem(e, (unsigned long long)lwork * 8, "a small SVD");
-    dgesvd_("A", "A", &in, &in, a, &in, s, u, &in, vt, &in, work, &lwork, &info);
+    blas.dgesvd_("A", "A", &in, &in, a, &in, s, u, &in, vt, &in, work, &lwork, &info);
     free(work);
     return info ? lapack_failed(e, "dgesvd", info) : 0;
 }
@@ -305,9 +292,9 @@ static int append(struct krylov *k, double *block, struct err *e)
 {
     for (int pass = 0; pass < 2; pass++) {
         if (k->k) {
-            cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis,
+            blas.cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis,
                         (int)k->q, block, (int)k->q, 0.0, k->small, (int)k->k);
-            cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->k, -1.0, k->basis,
+            blas.cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->k, -1.0, k->basis,
                         (int)k->q, k->small, (int)k->k, 1.0, block, (int)k->q);
         }
         if (qr(block, k->q, k->b, NULL, e))
@@ -315,10 +302,10 @@ static int append(struct krylov *k, double *block, struct err *e)
     }
     double *image = k->image + k->k * k->q;
     memcpy(k->basis + k->k * k->q, block, k->q * k->b * sizeof *block);
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->q, 1.0, k->g, (int)k->q, block,
+    blas.cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)k->b, (int)k->q, 1.0, k->g, (int)k->q, block,
                 (int)k->q, 0.0, image, (int)k->q);
     k->k += k->b;
-    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis, (int)k->q,
+    blas.cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, (int)k->k, (int)k->b, (int)k->q, 1.0, k->basis, (int)k->q,
                 image, (int)k->q, 0.0, k->h + (k->k - k->b) * k->max, (int)k->max);
     return 0;
 }
@@ -333,9 +320,9 @@ static int ritz(struct krylov *k, size_t r, double *z, bool *done, struct err *e
             k->small[i * n + j] = k->small[j * n + i] = k->h[j * k->max + i];
     if (eigen(k->small, n, r + 1, k->w, k->y, e))
         return e->code;
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->basis, (int)k->q, k->y,
+    blas.cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->basis, (int)k->q, k->y,
                 (int)n, 0.0, z, (int)k->q);
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->image, (int)k->q, k->y,
+    blas.cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)k->q, (int)r, (int)n, 1.0, k->image, (int)k->q, k->y,
                 (int)n, 0.0, k->x, (int)k->q);
     double gap = k->w[r - 1] - k->w[r], worst = 0;
     for (size_t i = 0; i < r; i++) {
@@ -410,7 +397,9 @@ static int check(const struct svd_matrix *a, size_t r, struct err *e)
                        a->m < a->n ? a->m : a->n);
     if (a->m > INT_MAX || a->n > INT_MAX || a->ld > INT_MAX)
         return err_set(e, ERR_UNSUPPORTED, "a %zu x %zu matrix is too large to be factored", a->m, a->n);
-    openblas_set_num_threads(1); /* our slabs are the parallelism: the same bytes for any number of threads */
+    if (blas_load(e))
+        return e->code;
+    blas.openblas_set_num_threads(1); /* our slabs are the parallelism: the same bytes for any number of threads */
     return 0;
 }
 
@@ -432,10 +421,10 @@ static int rotate(double *y, size_t p, double *v, size_t q, size_t r, double *s,
     if ((rc = qr(col, p, r, small, e)) || (rc = small_svd(small, r, s, u, wt, e)))
         goto out;
     /* u is column-major: row-major it is u^T */
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasTrans, (int)p, (int)r, (int)r, 1.0, col, (int)p, u, (int)r, 0.0, y,
+    blas.cblas_dgemm(CblasRowMajor, CblasTrans, CblasTrans, (int)p, (int)r, (int)r, 1.0, col, (int)p, u, (int)r, 0.0, y,
                 (int)r);
     memcpy(copy, v, q * r * sizeof *v);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)q, (int)r, (int)r, 1.0, copy, (int)r, wt, (int)r, 0.0,
+    blas.cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)q, (int)r, (int)r, 1.0, copy, (int)r, wt, (int)r, 0.0,
                 v, (int)r);
 out:
     free(col);
@@ -530,7 +519,7 @@ int svd_qr(const struct svd_matrix *a, size_t r, double *q, double *u, struct er
         else
             for (size_t j = 0; j < a->n; j++)
                 to_f64(&line[j], (const char *)a->data + (j * a->ld + i) * size, a->t, 1);
-        cblas_dger(CblasRowMajor, (int)r, (int)a->n, 1.0, q + i * r, 1, line, 1, u, (int)a->n);
+        blas.cblas_dger(CblasRowMajor, (int)r, (int)a->n, 1.0, q + i * r, 1, line, 1, u, (int)a->n);
     }
 out:
     free(col);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/store/remote.h"
 
+#define CURL_DISABLE_TYPECHECK /* its checks are macros named as the functions, which a table of them cannot be called through */
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,18 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "runtime/base/dso.h"
+
+#define CURL_CALLS(X)                                                                                                          \
+    X(curl_global_init) X(curl_easy_init) X(curl_easy_reset) X(curl_easy_setopt) X(curl_easy_perform) X(curl_easy_getinfo) \
+    X(curl_easy_strerror) X(curl_easy_cleanup)
+
+static struct {
+    CURL_CALLS(DSO_FIELD)
+} curl;
+static const char *const curl_names[] = {CURL_CALLS(DSO_NAME)};
+static struct dso curl_library = DSO("libcurl", PKG_CURL_FILE, PKG_CURL_PACKAGE, curl_names, curl);
 
 enum { TRIES = 3, IDLE = 16, CONNECT_SECONDS = 10, SLOW_SECONDS = 15, SLOW_BYTES = 1000 };
 
@@ -26,7 +39,7 @@ struct remote {
 
 static void init_curl(void)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    curl.curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
 static char *from_env(const char *name)
@@ -58,6 +71,11 @@ int remote_from_env(struct remote **out, struct err *e)
         free(readonly);
         return 0;
     }
+    if (dso_load(&curl_library, e)) {
+        free(url);
+        free(readonly);
+        return err_prefix(e, "$PKGRAPH_REMOTE");
+    }
     pthread_once(&once, init_curl);
     size_t n = strlen(url);
     while (n && url[n - 1] == '/')
@@ -88,7 +106,7 @@ void remote_free(struct remote *r)
     if (!r)
         return;
     while (r->n_idle)
-        curl_easy_cleanup(r->idle[--r->n_idle]);
+        curl.curl_easy_cleanup(r->idle[--r->n_idle]);
     pthread_mutex_destroy(&r->mutex);
     free(r->url);
     free(r->name);
@@ -135,8 +153,8 @@ static CURL *take_handle(struct remote *r)
     CURL *c = r->n_idle ? r->idle[--r->n_idle] : NULL;
     pthread_mutex_unlock(&r->mutex);
     if (c)
-        curl_easy_reset(c); /* the connection stays open */
-    return c ? c : curl_easy_init();
+        curl.curl_easy_reset(c); /* the connection stays open */
+    return c ? c : curl.curl_easy_init();
 }
 
 static void give_handle(struct remote *r, CURL *c)
@@ -148,13 +166,13 @@ static void give_handle(struct remote *r, CURL *c)
     }
     pthread_mutex_unlock(&r->mutex);
     if (c)
-        curl_easy_cleanup(c);
+        curl.curl_easy_cleanup(c);
 }
 
 static long status_of(CURL *c)
 {
     long status = 0;
-    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    curl.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
     return status;
 }
 
@@ -247,30 +265,30 @@ static int on_progress(void *u, curl_off_t a, curl_off_t b, curl_off_t c, curl_o
 static void set_common(struct request *q, const char *url)
 {
     CURL *c = q->curl;
-    curl_easy_setopt(c, CURLOPT_URL, url);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, q->text);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "pkgraph/" PKG_VERSION);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(c, CURLOPT_MAXREDIRS, 5L);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW_BYTES);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)SLOW_SECONDS);
-    curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(c, CURLOPT_XFERINFODATA, q);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, q);
+    curl.curl_easy_setopt(c, CURLOPT_URL, url);
+    curl.curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl.curl_easy_setopt(c, CURLOPT_ERRORBUFFER, q->text);
+    curl.curl_easy_setopt(c, CURLOPT_USERAGENT, "pkgraph/" PKG_VERSION);
+    curl.curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+    curl.curl_easy_setopt(c, CURLOPT_MAXREDIRS, 5L);
+    curl.curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
+    curl.curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW_BYTES);
+    curl.curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)SLOW_SECONDS);
+    curl.curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+    curl.curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl.curl_easy_setopt(c, CURLOPT_XFERINFODATA, q);
+    curl.curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+    curl.curl_easy_setopt(c, CURLOPT_WRITEDATA, q);
     if (q->r->ca)
-        curl_easy_setopt(c, CURLOPT_CAINFO, q->r->ca);
+        curl.curl_easy_setopt(c, CURLOPT_CAINFO, q->r->ca);
     if (q->r->token) {
-        curl_easy_setopt(c, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
-        curl_easy_setopt(c, CURLOPT_XOAUTH2_BEARER, q->r->token);
+        curl.curl_easy_setopt(c, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl.curl_easy_setopt(c, CURLOPT_XOAUTH2_BEARER, q->r->token);
     } else if (q->r->user) {
-        curl_easy_setopt(c, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
-        curl_easy_setopt(c, CURLOPT_USERNAME, q->r->user);
-        curl_easy_setopt(c, CURLOPT_PASSWORD, q->r->password ? q->r->password : "");
+        curl.curl_easy_setopt(c, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+        curl.curl_easy_setopt(c, CURLOPT_USERNAME, q->r->user);
+        curl.curl_easy_setopt(c, CURLOPT_PASSWORD, q->r->password ? q->r->password : "");
     }
 }
 
@@ -278,16 +296,16 @@ static void set_kind(struct request *q)
 {
     CURL *c = q->curl;
     if (q->kind == HEAD)
-        curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
+        curl.curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
     if (q->kind == GET_FILE && q->have)
-        curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)q->have);
+        curl.curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)q->have);
     if (q->kind == PUT) {
-        curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(c, CURLOPT_READFUNCTION, on_send);
-        curl_easy_setopt(c, CURLOPT_READDATA, q);
-        curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, on_seek);
-        curl_easy_setopt(c, CURLOPT_SEEKDATA, q);
-        curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)q->n);
+        curl.curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
+        curl.curl_easy_setopt(c, CURLOPT_READFUNCTION, on_send);
+        curl.curl_easy_setopt(c, CURLOPT_READDATA, q);
+        curl.curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, on_seek);
+        curl.curl_easy_setopt(c, CURLOPT_SEEKDATA, q);
+        curl.curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)q->n);
     }
 }
 
@@ -319,7 +337,7 @@ static int judge(struct request *q, CURLcode code, const char *path, struct err 
         err_set(e, ERR_IO, "%s/%s: answered with status %ld", name, path, status);
         return status >= 500 || status == 429 || status == 408 ? 1 : ERR_IO;
     }
-    err_set(e, ERR_IO, "%s/%s: %s", name, path, q->text[0] ? q->text : curl_easy_strerror(code));
+    err_set(e, ERR_IO, "%s/%s: %s", name, path, q->text[0] ? q->text : curl.curl_easy_strerror(code));
     return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT || code == CURLE_SSL_CACERT_BADFILE ? ERR_IO : 1;
 }
 
@@ -357,7 +375,7 @@ static int perform(struct request *q, const char *path, struct err *e)
         }
         set_common(q, url.p);
         set_kind(q);
-        rc = judge(q, curl_easy_perform(q->curl), path, e);
+        rc = judge(q, curl.curl_easy_perform(q->curl), path, e);
         if (rc == 1 && status_of(q->curl) == 416 && ftruncate(q->fd, 0) < 0)
             rc = err_errno(e, "partial download");
         give_handle(q->r, q->curl);
