@@ -8,6 +8,7 @@
 
 #include "ops/lib/data_samples.h"
 #include "ops/lib/questions.h"
+#include "ops/lib/resume.h"
 #include "runtime/text/utf8.h"
 
 /* ---- plan time ---- */
@@ -188,12 +189,21 @@ static int answer(struct work *w, int eos_id, struct err *e)
     struct generate_options o = {.weights = w->weights, .lora = w->lora, .max_new_tokens = (size_t)op_int(w->a, "max_new_tokens"), .n_eos = n,
                                  .eos = eos, .prefill = (size_t)op_int(w->a, "batch_tokens"), .copy_weights = w->copy, .progress = op_progress(w->r),
                                  .temperature = op_float(w->a, "temperature"), .top_p = op_float(w->a, "top_p"),
-                                 .top_k = (size_t)op_int(w->a, "top_k"), .seed = (uint64_t)op_int(w->a, "seed")};
+                                 .top_k = (size_t)op_int(w->a, "top_k"), .seed = (uint64_t)op_int(w->a, "seed"), .answered = resume_answer};
     if (w->longest_stop) {
         o.stop = stops;
         o.stop_u = w;
     }
-    int rc = generate(&o, w->q.n, w->prompts, w->out, e);
+    struct journal *journal;
+    int rc = resume_answers(w->r, &w->q, &journal, e);
+    o.answered_u = journal;
+    for (size_t i = 0; rc == 0 && i < w->q.n; i++) {
+        w->out[i] = w->q.v[i].ids;
+        w->q.v[i].ids = (struct ids){0};
+    }
+    if (rc == 0)
+        rc = generate(&o, w->q.n, w->prompts, w->out, e);
+    journal_close(journal);
     size_t full = 0;
     for (size_t i = 0; rc == 0 && i < w->q.n; i++) {
         struct question *q = &w->q.v[i];

@@ -9,6 +9,7 @@
 
 #include "ops/lib/data_samples.h"
 #include "ops/lib/evaluation.h"
+#include "ops/lib/resume.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/sha.h"
 
@@ -86,11 +87,17 @@ int evaluate_loss(struct evaluation *v, struct err *e)
         rc = err_set(e, ERR_INPUT, "data: no row has a token that enters the loss");
     if (rc == 0 && !(loss = calloc(d.samples.n, sizeof *loss)))
         rc = err_nomem(e, d.samples.n * sizeof *loss, "losses");
-    struct loss_options o = {.weights = v->weights, .lora = v->lora, .budget = EVALUATION_BUDGET, .progress = op_progress(v->r)};
+    struct resume_rows kept = {.x = loss, .n = d.samples.n, .width = 1};
+    struct loss_options o = {.weights = v->weights, .lora = v->lora, .budget = EVALUATION_BUDGET, .progress = op_progress(v->r),
+                             .answered = resume_rows_upto, .answered_u = &kept};
     if (rc == 0)
         rc = pass_work_new(&o.work, e);
     if (rc == 0)
+        rc = resume_rows_open(v->r, "losses.jsonl", "losses", &kept, e);
+    o.first = kept.upto;
+    if (rc == 0)
         rc = samples_loss(&d.samples, &o, loss, e);
+    resume_rows_close(&kept);
     pass_work_free(o.work);
     if (rc == 0) {
         struct loss_sums t = summarise(&d.samples, loss);

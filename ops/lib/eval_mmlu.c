@@ -10,6 +10,7 @@
 
 #include "ops/lib/evaluation.h"
 #include "ops/lib/mmlu_set.h"
+#include "ops/lib/resume.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/sha.h"
 #include "runtime/model/choices.h"
@@ -132,12 +133,55 @@ static int make_prompts(struct evaluation *v, struct quiz *z, struct err *e)
     return rc;
 }
 
+/* The logits so far, for the journal. */
+struct found {
+    struct resume_rows rows;
+    const float *logits;
+};
+
+static int keep_found(void *u, size_t upto, struct err *e)
+{
+    struct found *f = u;
+    for (size_t i = f->rows.upto * CHOICES; i < upto * CHOICES; i++)
+        f->rows.x[i] = (double)f->logits[i];
+    return resume_rows_upto(&f->rows, upto, e);
+}
+
+static int prompts_digest(const struct quiz *z, char hex[DIGEST_HEX], struct err *e)
+{
+    struct sha *h = sha_new();
+    struct digest d;
+    if (!h)
+        return err_nomem(e, 0, "a digest");
+    for (size_t i = 0; i < z->n; i++)
+        sha_add(h, z->v[i].prompt.b, sizeof z->v[i].prompt.b);
+    sha_end(h, &d);
+    digest_hex(&d, hex);
+    return 0;
+}
+
+static int all_logits(struct evaluation *v, struct quiz *z, float *logits, double *kept, struct err *e)
+{
+    char hex[DIGEST_HEX];
+    struct found f = {{.x = kept, .n = z->fit, .width = CHOICES}, logits};
+    int rc = prompts_digest(z, hex, e);
+    if (rc == 0)
+        rc = resume_rows_open(v->r, "logits.jsonl", hex, &f.rows, e);
+    for (size_t i = 0; i < f.rows.upto * CHOICES; i++)
+        logits[i] = (float)kept[i];
+    struct choices_options o = {.weights = v->weights, .lora = v->lora, .n_choices = CHOICES, .choice = z->choice, .group = z->group,
+                                .progress = op_progress(v->r), .answered = keep_found, .answered_u = &f, .first = f.rows.upto};
+    if (rc == 0)
+        rc = choices_logits(&o, z->fit, z->ids, logits, e);
+    resume_rows_close(&f.rows);
+    return rc;
+}
+
 static int ask(struct evaluation *v, struct quiz *z, struct err *e)
 {
     float *logits = calloc(z->fit + 1, CHOICES * sizeof *logits);
-    struct choices_options o = {.weights = v->weights, .lora = v->lora, .n_choices = CHOICES, .choice = z->choice, .group = z->group,
-                                .progress = op_progress(v->r)};
-    int rc = logits ? choices_logits(&o, z->fit, z->ids, logits, e) : err_nomem(e, z->fit * CHOICES * sizeof *logits, "logits");
+    double *kept = calloc(z->fit + 1, CHOICES * sizeof *kept);
+    int rc = logits && kept ? all_logits(v, z, logits, kept, e) : err_nomem(e, z->fit * CHOICES * sizeof *kept, "logits");
     for (size_t i = 0; rc == 0 && i < z->fit; i++) {
         struct asked *q = &z->v[i];
         memcpy(q->logits, logits + i * CHOICES, sizeof q->logits);
@@ -147,6 +191,7 @@ static int ask(struct evaluation *v, struct quiz *z, struct err *e)
                 q->prediction = k;
         q->correct = q->prediction == z->set.test[q->item->subject].v[q->item->row].answer;
     }
+    free(kept);
     free(logits);
     if (rc == 0)
         qsort(z->v, z->n, sizeof *z->v, by_place);

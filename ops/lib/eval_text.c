@@ -11,6 +11,7 @@
 #include "ops/lib/alpaca.h"
 #include "ops/lib/evaluation.h"
 #include "ops/lib/questions.h"
+#include "ops/lib/resume.h"
 #include "ops/lib/super_ni.h"
 
 enum { SUPER_NI_SOURCE = 1024 }; /* tokens of a prompt before it is wrapped */
@@ -92,8 +93,14 @@ static int answer_all(struct evaluation *v, struct questions *q, struct err *e)
         if (c->eos_token_id[i] != v->eos_id)
             eos[n++] = c->eos_token_id[i];
     struct generate_options g = {.weights = v->weights, .lora = v->lora, .max_new_tokens = task_new_tokens(v->a), .n_eos = n, .eos = eos,
-                                 .progress = op_progress(v->r)};
-    return questions_answer(q, v->tokenizer, &g, e);
+                                 .progress = op_progress(v->r), .answered = resume_answer};
+    struct journal *journal;
+    int rc = resume_answers(v->r, q, &journal, e);
+    g.answered_u = journal;
+    if (rc == 0)
+        rc = questions_answer(q, v->tokenizer, &g, e);
+    journal_close(journal);
+    return rc;
 }
 
 /* ---- results ---- */

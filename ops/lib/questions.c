@@ -273,8 +273,11 @@ int questions_answer(struct questions *q, const struct tokenizer *t, const struc
     struct generate_options g = *o;
     struct line_stop stop = {t};
     int rc = prompts && out ? 0 : err_nomem(e, q->n * 2 * sizeof *out, "prompts");
-    for (size_t i = 0; rc == 0 && i < q->n; i++)
+    for (size_t i = 0; rc == 0 && i < q->n; i++) {
+        out[i] = q->v[i].ids;
+        q->v[i].ids = (struct ids){0};
         rc = tokenizer_encode(t, buf_view(&q->v[i].prompt), true, &prompts[i], e);
+    }
     if (q->line_stop) {
         g.stop = has_newline;
         g.stop_u = &stop;

@@ -71,7 +71,7 @@ int questions_file(const char *path, questions_each *each, void *u, struct err *
 /* Appends a question. NULL: out of memory. */
 struct question *questions_add(struct questions *q);
 
-/* Fills ids, output, prediction, correct. o: everything but the prompts and the stop test. */
+/* Fills ids, output, prediction, correct; a question that has ids is answered already (resume.h). o: everything but the prompts and the stop test. */
 int questions_answer(struct questions *q, const struct tokenizer *t, const struct generate_options *o, struct err *e);
 
 /* Judges an output: prediction, has_prediction, correct. */

@@ -25,6 +25,7 @@ struct chooser {
     struct pass_options po;
     struct batch b;
     size_t shared; /* positions of the group's front in the cache */
+    double done, total; /* ids computed and to compute */
     size_t kv_bytes, logits_bytes;
     float *kv, *logits; /* (slots) caches; (slots, V) */
     int32_t *ids, *cu, *len;
@@ -100,8 +101,9 @@ static int take(struct chooser *g, size_t first, size_t n, struct err *e)
     for (size_t i = 0; rc == 0 && i < n; i++)
         for (size_t j = 0; j < k; j++)
             g->out[(first + i) * k + j] = g->logits[i * g->r.V + (size_t)g->o->choice[j]];
-    progress_update(g->o->progress, (double)(first + n), (double)g->n, "rows");
-    return rc;
+    g->done += (double)g->cu[n];
+    progress_update(g->o->progress, g->done, g->total, "tokens");
+    return rc == 0 && g->o->answered ? g->o->answered(g->o->answered_u, first + n, e) : rc;
 }
 
 /* Prompts first .. end, each from position `shared` on. */
@@ -112,6 +114,7 @@ static int group(struct chooser *g, size_t first, size_t end, struct err *e)
     if (g->shared) {
         put(g, 0, &g->prompts[first], 0, g->shared);
         rc = forward(g, 1, &front, e);
+        g->done += (double)g->shared;
     }
     while (rc == 0 && first < end) {
         size_t n = 0;
@@ -206,24 +209,48 @@ static void release(struct chooser *g)
     free(g->values);
 }
 
+/* The end of the group that begins at `from`, and the length of its front. */
+static size_t group_end(const struct chooser *g, size_t from, size_t *shared)
+{
+    const uint32_t *group = g->o->group;
+    size_t end = from + 1;
+    while (end < g->n && (!group || group[end] == group[from]))
+        end++;
+    *shared = group && end - from > 1 ? common(g->prompts + from, end - from) : 0;
+    *shared = *shared < MIN_SHARED ? 0 : *shared;
+    return end;
+}
+
+/* Ids to compute for prompts from .. end of a group. */
+static size_t ids_of(const struct chooser *g, size_t from, size_t end)
+{
+    size_t n = g->shared;
+    for (size_t i = from; i < end; i++)
+        n += g->prompts[i].n - g->shared;
+    return n;
+}
+
 int choices_logits(const struct choices_options *o, size_t n, const struct ids *prompts, float *logits, struct err *e)
 {
     struct chooser g = {.o = o, .prompts = prompts, .out = logits, .n = n};
     const struct model_config *c = weights_config(o->weights);
     struct pass_work *work = NULL;
-    if (n == 0)
+    if (n == 0 || o->first >= n)
         return 0;
     int rc = check(&g, c, e);
     if (rc == 0)
         rc = pass_work_new(&work, e);
     if (rc == 0)
         rc = prepare(&g, c, work, e);
-    for (size_t first = 0, end; rc == 0 && first < n; first = end) {
-        for (end = first + 1; end < n && (!o->group || o->group[end] == o->group[first]); end++)
-            ;
-        g.shared = o->group && end - first > 1 ? common(prompts + first, end - first) : 0;
-        g.shared = g.shared < MIN_SHARED ? 0 : g.shared;
-        rc = group(&g, first, end, e);
+    for (size_t from = 0, end; rc == 0 && from < n; from = end) {
+        end = group_end(&g, from, &g.shared);
+        if (end > o->first)
+            g.total += (double)ids_of(&g, from < o->first ? o->first : from, end);
+    }
+    for (size_t from = 0, end; rc == 0 && from < n; from = end) {
+        end = group_end(&g, from, &g.shared);
+        if (end > o->first)
+            rc = group(&g, from < o->first ? o->first : from, end, e);
     }
     release(&g);
     pass_work_free(work);

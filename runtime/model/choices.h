@@ -19,7 +19,11 @@ struct choices_options {
     const int32_t *choice;           /* ids */
     const uint32_t *group;           /* (n) prompts of a group stand together; NULL: no sharing */
     size_t tokens;                   /* of a pass; 0: chosen from the prompts */
-    const struct progress *progress; /* in finished prompts ("rows") */
+    const struct progress *progress; /* in ids that are computed ("tokens") */
+    /* logits of prompts [0, upto) stand; an error ends the work. May be NULL */
+    int (*answered)(void *u, size_t upto, struct err *e);
+    void *answered_u;
+    size_t first;                    /* go on from here, an `upto` of an earlier call: logits of the prompts before are left alone */
 };
 
 /* logits (n, n_choices) f32. An empty prompt, one longer than max_position_embeddings, and ids outside the vocabulary are

@@ -39,6 +39,8 @@ struct generator {
     const struct ids *prompts;
     struct ids *out;
     size_t n, started, finished;
+    size_t left, written;         /* prompts to answer when it began; new ids since */
+    bool *known;                 /* (n) answered before it began */
     struct run r;
     struct pass_options po;
     struct batch b;
@@ -120,12 +122,28 @@ static int accept(struct generator *g, struct slot *s, int32_t id, struct err *e
     if (ids_push(out, id) != 0)
         return err_nomem(e, (out->n + 1) * sizeof id, "generated ids");
     s->next = id;
+    g->written++;
     for (int i = 0; i < g->o->n_eos; i++)
         if (g->o->eos[i] == id)
             return 1;
     if (g->o->stop && g->o->stop(g->o->stop_u, s->prompt, out->v, out->n))
         return 1;
     return out->n >= s->limit;
+}
+
+/* New ids of all prompts are guessed from those so far: a sequence under way is half done, in the mean. */
+static void tell(const struct generator *g)
+{
+    double seen = (double)(g->finished - (g->n - g->left)) + (double)g->running / 2;
+    double total = seen > 0 ? (double)g->written / seen * (double)g->left : 0, left = g->left > 0 ? (double)g->written : 0;
+    progress_update(g->o->progress, (double)g->written, total > left ? total : left, "tokens");
+}
+
+static int finish(struct generator *g, const struct slot *s, struct err *e)
+{
+    g->finished++;
+    g->caches[s->cache].used = false;
+    return g->o->answered ? g->o->answered(g->o->answered_u, s->prompt, &g->out[s->prompt], e) : 0;
 }
 
 /* Rows are `n` last residuals in r.hx, of the slots from `first` on; finished slots are closed up. */
@@ -143,16 +161,13 @@ static int take_ids(struct generator *g, size_t n, struct err *e)
             return err_prefix(e, "prompt %zu", s.prompt);
         }
         rc = accept(g, &s, g->best[i], e);
-        if (rc < 0)
-            return rc;
-        if (rc == 1) {
-            g->finished++;
-            g->caches[s.cache].used = false;
-        } else
+        if (rc == 0)
             g->slots[to++] = s;
+        else if (rc < 0 || (rc = finish(g, &s, e)) != 0)
+            return rc;
     }
     g->running = to;
-    progress_update(g->o->progress, (double)g->finished, (double)g->n, "rows");
+    tell(g);
     return 0;
 }
 
@@ -280,6 +295,8 @@ static int enter(struct generator *g, struct err *e)
     begin(g);
     for (; rc == 0 && g->started < g->n && g->running + n < g->batch; g->started++) {
         size_t limit = new_ids(g, g->started), left = g->prompts[g->started].n;
+        if (g->known[g->started])
+            continue;
         if (limit == 0) {
             g->finished++;
             continue;
@@ -306,7 +323,7 @@ static int enter(struct generator *g, struct err *e)
 
 static bool copy_pays(const struct generator *g)
 {
-    return g->o->copy_weights && !g->copy.p && g->n / g->batch * g->o->max_new_tokens >= COPY_STEPS;
+    return g->o->copy_weights && !g->copy.p && g->left / g->batch * g->o->max_new_tokens >= COPY_STEPS;
 }
 
 static int step(struct generator *g, struct err *e)
@@ -342,7 +359,7 @@ static void plan(struct generator *g, const struct model_config *c, enum dtype c
     g->batch = g->o->max_batch && g->o->max_batch < MAX_BATCH ? g->o->max_batch : MAX_BATCH;
     if (!g->o->max_batch && g->kv_bytes && g->batch > KV_BYTES / g->kv_bytes)
         g->batch = KV_BYTES / g->kv_bytes ? KV_BYTES / g->kv_bytes : 1;
-    g->batch = g->batch > g->n ? g->n : g->batch;
+    g->batch = g->batch > g->left ? g->left : g->batch;
     g->tokens = all < prefill ? all : prefill;
     g->tokens = g->tokens < g->batch ? g->batch : g->tokens;
 }
@@ -359,7 +376,7 @@ static int sizes(struct generator *g, const struct weights *w, struct err *e)
             if (p->v[t] < 0 || (size_t)p->v[t] >= vocab)
                 return err_set(e, ERR_INPUT, "prompt %zu has token id %d, outside the model's vocabulary of %zu; does the tokenizer belong "
                                "to this model?", i, (int)p->v[t], vocab);
-        if (p->n >= (size_t)c->max_position_embeddings)
+        if (p->n >= (size_t)c->max_position_embeddings || g->known[i])
             continue;
         longest = p->n > longest ? p->n : longest;
         all += p->n;
@@ -372,7 +389,7 @@ static int sizes(struct generator *g, const struct weights *w, struct err *e)
 uint64_t generate_memory(const struct model_config *c, enum dtype compute, size_t longest, size_t max_new_tokens, size_t max_batch)
 {
     struct generate_options o = {.max_new_tokens = max_new_tokens, .max_batch = max_batch};
-    struct generator g = {.o = &o, .n = MAX_BATCH};
+    struct generator g = {.o = &o, .n = MAX_BATCH, .left = MAX_BATCH};
     plan(&g, c, compute, longest, longest * MAX_BATCH);
     struct run_shape s = {.T = g.tokens, .N = g.batch, .n_seqs = g.batch, .max_seq = g.room};
     return run_memory(c, compute, &s) + (uint64_t)g.batch * ((uint64_t)g.kv_bytes + (uint64_t)c->vocab_size * sizeof(float));
@@ -411,6 +428,7 @@ static void release(struct generator *g)
         big_free(g->caches[i].kv, g->kv_bytes);
     big_free(g->logits, g->logits_bytes);
     decode_copy_release(&g->copy);
+    free(g->known);
     free(g->slots);
     free(g->caches);
     free(g->ids);
@@ -422,20 +440,36 @@ static void release(struct generator *g)
     free((void *)g->values);
 }
 
+static int take_known(struct generator *g, struct err *e)
+{
+    g->left = g->n;
+    g->known = calloc(g->n, sizeof *g->known);
+    if (!g->known)
+        return err_nomem(e, g->n, "prompts");
+    for (size_t i = 0; i < g->n; i++)
+        if (g->out[i].n) {
+            g->known[i] = true;
+            g->finished++;
+            g->left--;
+        }
+    return 0;
+}
+
 int generate(const struct generate_options *o, size_t n, const struct ids *prompts, struct ids *out, struct err *e)
 {
     struct generator g = {.o = o, .prompts = prompts, .out = out, .n = n};
     struct pass_work *work = NULL;
     if (n == 0 || o->max_new_tokens == 0)
         return 0;
-    int rc = sizes(&g, o->weights, e);
-    if (rc == 0 && g.tokens == 0)
-        return 0; /* no prompt leaves room */
+    int rc = take_known(&g, e);
     if (rc == 0)
+        rc = sizes(&g, o->weights, e);
+    bool room = g.tokens > 0; /* some prompt is left, and leaves room */
+    if (rc == 0 && room)
         rc = pass_work_new(&work, e);
-    if (rc == 0)
+    if (rc == 0 && room)
         rc = prepare(&g, work, e);
-    while (rc == 0 && g.finished < n) {
+    while (rc == 0 && room && g.finished < n) {
         rc = progress_poll(o->progress, e);
         /* entering a few at a time would waste the packed prefill; a step costs about the same for few and for many */
         bool open = g.running == 0 || (g.batch - g.running) * 8 >= g.batch;

@@ -27,7 +27,10 @@ struct generate_options {
     size_t prefill;               /* tokens of prompts in one pass; 0: 1024 */
     bool copy_weights;            /* where there is memory for it: a copy in large pages for long decoding. For weights that are
                                      mapped; those that were converted lie in such memory already */
-    const struct progress *progress; /* in finished prompts ("rows") */
+    const struct progress *progress; /* in new tokens; their total is an estimate from the answers so far */
+    /* a prompt is answered: out[prompt] is final; an error ends the generation. May be NULL */
+    int (*answered)(void *u, size_t prompt, const struct ids *out, struct err *e);
+    void *answered_u;
     /* stop test after each token, beside EOS; may be NULL: ids generated so far */
     bool (*stop)(void *u, size_t prompt, const int32_t *ids, size_t n);
     void *stop_u;
@@ -37,7 +40,8 @@ struct generate_options {
     uint64_t seed;
 };
 
-/* out[i] gets the new ids of prompts[i] (both n long; out zeroed by the caller, released with ids_release). A prompt plus
+/* out[i] gets the new ids of prompts[i] (both n long; out zeroed by the caller, released with ids_release). Prompts whose out
+ * holds ids already are done, and left alone: work taken up again. A prompt plus
  * max_new_tokens longer than max_position_embeddings is cut short there. An empty prompt is ERR_INPUT. */
 int generate(const struct generate_options *o, size_t n, const struct ids *prompts, struct ids *out, struct err *e);
 /* The same at temperature 0, whatever the options say. */

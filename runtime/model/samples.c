@@ -235,9 +235,11 @@ int samples_loss(const struct samples *s, const struct loss_options *o, double *
     uint32_t *which = malloc(s->n * sizeof *which);
     double *sums = calloc(s->n, sizeof *sums);
     int rc = which && sums ? 0 : err_nomem(e, s->n * sizeof *sums, "losses");
-    for (size_t i = 0; rc == 0 && i < s->n; i++)
+    for (size_t i = 0; rc == 0 && i < o->first && i < s->n; i++)
+        done += s->v[i].x.n;
+    for (size_t i = o->first; rc == 0 && i < s->n; i++)
         loss[i] = 0;
-    for (size_t i = 0; rc == 0 && i < s->n;) {
+    for (size_t i = o->first; rc == 0 && i < s->n;) {
         size_t n = 0, tokens = 0;
         while (i + n < s->n && (n == 0 || tokens + s->v[i + n].x.n <= budget)) {
             tokens += s->v[i + n].x.n;
@@ -257,6 +259,8 @@ int samples_loss(const struct samples *s, const struct loss_options *o, double *
         packed_release(&p);
         done += tokens;
         i += n;
+        if (rc == 0 && o->answered)
+            rc = o->answered(o->answered_u, i, e);
     }
     free(sums);
     free(which);

@@ -73,6 +73,10 @@ struct loss_options {
     const struct progress *progress; /* in tokens */
     bool quiet;                      /* polls progress for cancellation only */
     struct pass_work *work;          /* may be NULL */
+    /* losses of samples [0, upto) stand; an error ends the work. May be NULL */
+    int (*answered)(void *u, size_t upto, struct err *e);
+    void *answered_u;
+    size_t first;                    /* go on from here, an `upto` of an earlier call: losses of the samples before are left alone */
 };
 int samples_loss(const struct samples *s, const struct loss_options *o, double *loss, struct err *e);
 
