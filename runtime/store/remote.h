@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * remote: a server that keeps records under /ac/KEY and contents under /cas/SHA256, over HTTP(S): GET, HEAD, PUT. Any
- * server that stores what it is PUT will do (nginx with WebDAV, bazel-remote). The one wrapper of libcurl. Any thread:
- * each call takes a connection of its own from those that are open.
+ * server that stores what it is PUT will do (nginx with WebDAV, bazel-remote). Any thread.
  *
  * Environment (remote_from_env): PKGRAPH_REMOTE is the address, PKGRAPH_REMOTE_TOKEN a bearer token, or
  * PKGRAPH_REMOTE_USER and PKGRAPH_REMOTE_PASSWORD for basic authentication, PKGRAPH_REMOTE_CA a file with the certificate

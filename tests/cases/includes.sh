@@ -32,7 +32,7 @@ only 'uv\.h' 'runtime/exec/pool engine/sched'
 # gemm may be a pair of files (the products, the libraries); blas holds the table of BLAS and LAPACK for gemm_lib and svd
 only 'dnnl[a-z_]*\.h|oneapi/.*' 'runtime/kernels/gemm runtime/kernels/gemm_lib'
 only 'cblas[a-z0-9_]*\.h|lapacke?[a-z_]*\.h|f77blas\.h|openblas_config\.h' 'runtime/kernels/blas'
-only 'curl/.*' 'runtime/store/remote'
+only 'curl/.*' 'runtime/exec/http'
 
 # below tools/ nothing prints, exits or aborts
 hits=$(grep -rnE '(^|[^a-z_])(printf|puts|putchar|perror|exit|abort) *\(|f(printf|puts|putc) *\([^,]*std(out|err)' runtime engine ops --include='*.c' |
