@@ -10,6 +10,7 @@
 
 #include "engine/yaml.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/watch.h"
 
 enum { DIGITS = 128 };
 
@@ -282,7 +283,7 @@ static int parse_path(const struct ynode *y, const char *dir, struct arena *a, s
         v->s = arena_str(a, y->text);
         return v->s ? 0 : ERR_NOMEM;
     }
-    const char *home = getenv("HOME");
+    const char *home = y->text.p[0] == '~' ? watch_env("HOME") : NULL;
     char *p = y->text.p[0] == '~' && y->text.p[1] == '/' && home ? fs_join(home, y->text.p + 2) : fs_join(dir, y->text.p);
     v->s = p ? arena_str(a, str_of(p)) : NULL;
     free(p);

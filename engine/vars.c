@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/spec.h"
+#include "runtime/base/watch.h"
 
 int scope_init(struct scope *s, struct arena *arena, struct diags *d, const struct ynode *vars)
 {
@@ -233,7 +234,7 @@ static const char *env_value(struct scope *s, const struct ynode *y, struct str 
 {
     char z[256];
     snprintf(z, sizeof z, "%.*s", (int)(name.n < 255 ? name.n : 255), name.p);
-    const char *value = getenv(z);
+    const char *value = watch_env(z);
     if (!value)
         diag_value(s->d, DIAG_ERROR, y, "set it in the shell, or declare a variable under vars:", "the environment has no %s", z);
     return value;

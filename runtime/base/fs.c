@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/base/fs.h"
 #include "runtime/base/guard.h"
+#include "runtime/base/watch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 
 int fs_read(const char *path, size_t max, struct buf *out, struct err *e)
 {
+    watch_file(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? err_set(e, ERR_NOTFOUND, "%s: no such file", path) : err_errno(e, "%s", path);
@@ -90,6 +92,7 @@ int fs_write_atomic(const char *path, const void *p, size_t n, struct err *e)
 int fs_map(const char *path, struct fs_map *m, struct err *e)
 {
     *m = (struct fs_map){0};
+    watch_file(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? err_set(e, ERR_NOTFOUND, "%s: no such file", path) : err_errno(e, "%s", path);
@@ -219,18 +222,21 @@ int fs_copy(const char *from, const char *to, struct err *e)
 
 bool fs_exists(const char *path)
 {
+    watch_file(path);
     return access(path, F_OK) == 0;
 }
 
 bool fs_is_dir(const char *path)
 {
     struct stat st;
+    watch_file(path);
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 int fs_size(const char *path, uint64_t *bytes, struct err *e)
 {
     struct stat st;
+    watch_file(path);
     if (stat(path, &st) < 0)
         return err_errno(e, "%s", path);
     *bytes = (uint64_t)st.st_size;
@@ -256,6 +262,7 @@ int fs_list(const char *path, char ***names, size_t *n, struct err *e)
 {
     *names = NULL;
     *n = 0;
+    watch_file(path);
     DIR *d = opendir(path);
     if (!d)
         return errno == ENOENT ? err_set(e, ERR_NOTFOUND, "%s: no such directory", path) : err_errno(e, "%s", path);
@@ -323,6 +330,7 @@ const char *fs_basename(const char *path)
 
 char *fs_absolute(const char *path)
 {
+    watch_file(path);
     char *real = realpath(path, NULL);
     if (real)
         return real;

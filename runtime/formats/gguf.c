@@ -14,6 +14,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/watch.h"
 
 enum value_type { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64, N_TYPES };
 
@@ -252,6 +253,7 @@ static int read_tensors(struct gguf *g, struct cursor *c, uint64_t n, struct err
 bool gguf_is(const char *path)
 {
     char magic[4] = {0};
+    watch_file(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool is = fd >= 0 && read(fd, magic, 4) == 4 && memcmp(magic, "GGUF", 4) == 0;
     if (fd >= 0)

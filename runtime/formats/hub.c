@@ -6,10 +6,11 @@
 
 #include "runtime/base/buf.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/watch.h"
 
 static void cache_folder(struct buf *b)
 {
-    const char *cache = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
+    const char *cache = watch_env("HF_HUB_CACHE"), *home = watch_env("HF_HOME"), *user = watch_env("HOME");
     if (cache && *cache)
         buf_puts(b, cache);
     else if (home && *home)

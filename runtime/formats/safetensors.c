@@ -16,6 +16,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/json.h"
+#include "runtime/base/watch.h"
 
 enum { HEADER_MAX = 100000000 };
 
@@ -194,6 +195,7 @@ static int read_exactly(int fd, void *p, size_t n, const char *path, struct err 
 int st_open_header(const char *path, struct st_file **out, struct err *e)
 {
     *out = NULL;
+    watch_file(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? err_set(e, ERR_NOTFOUND, "%s: no such file", path) : err_errno(e, "%s", path);

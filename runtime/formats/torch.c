@@ -12,6 +12,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/watch.h"
 #include "runtime/formats/pickle.h"
 #include "runtime/formats/zip.h"
 
@@ -30,6 +31,7 @@ static const uint8_t old_magic[] = {0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0
 bool torch_is(const char *path)
 {
     uint8_t head[14] = {0};
+    watch_file(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, head, sizeof head) : -1;
     if (fd >= 0)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "runtime/base/fs.h"
+#include "runtime/exec/par.h"
 #include "runtime/store/store_private.h"
 
 void blob_name(const struct digest *d, char out[66])
@@ -109,6 +110,48 @@ int blob_check(struct store *s, const struct digest *d, uint64_t bytes, bool ful
     if (fd >= 0)
         close(fd);
     return 1;
+}
+
+int store_blob_state(struct store *s, const struct digest *d, struct blob_state *out, struct err *e)
+{
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_BLOB_GET);
+    db_digest(s->db, Q_BLOB_GET, 1, d);
+    int rc = db_step(s->db, Q_BLOB_GET, e);
+    if (rc == 1)
+        *out = (struct blob_state){*d, db_col_int(s->db, Q_BLOB_GET, 0), db_col_int(s->db, Q_BLOB_GET, 1)};
+    db_end(s->db, Q_BLOB_GET);
+    pthread_mutex_unlock(&s->mutex);
+    return rc == 1 ? 0 : rc == 0 ? err_set(e, ERR_NOTFOUND, "not among the blobs") : rc;
+}
+
+struct holding {
+    struct store *s;
+    const struct blob_state *v;
+    _Atomic bool all;
+};
+
+static void check_slab(void *u, size_t first, size_t n)
+{
+    struct holding *h = u;
+    for (size_t i = first; i < first + n; i++) {
+        char name[66];
+        struct stat st;
+        blob_name(&h->v[i].digest, name);
+        if (fstatat(h->s->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_size != h->v[i].size ||
+            stat_mtime(&st) != h->v[i].mtime) {
+            atomic_store(&h->all, false);
+            return;
+        }
+    }
+}
+
+bool store_blobs_hold(struct store *s, const struct blob_state *v, size_t n)
+{
+    enum { SLAB = 512 };
+    struct holding h = {.s = s, .v = v, .all = true};
+    par_slabs(n, SLAB, check_slab, &h);
+    return atomic_load(&h.all);
 }
 
 bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes)

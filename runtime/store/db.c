@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DB_VERSION = 3, BUSY_MS = 60000 };
+enum { DB_VERSION = 4, BUSY_MS = 60000 };
 
 struct db {
     sqlite3 *h;
@@ -14,6 +14,16 @@ struct db {
     sqlite3_stmt *q[Q_COUNT];
     bool durable; /* this transaction runs with synchronous=FULL */
 };
+
+/* The epoch moves when a record or a blob that was there is no more, or a record says something else: whoever remembers what
+ * the index said (engine/memo) compares it. In triggers, so that no way of removing can forget it. REPLACE fires no delete
+ * trigger, hence the third. */
+#define EPOCH \
+    "CREATE TABLE epoch (nonce BLOB, losses INTEGER); INSERT INTO epoch VALUES (randomblob(16), 0);" \
+    "CREATE TRIGGER record_gone AFTER DELETE ON records BEGIN UPDATE epoch SET losses=losses+1; END;" \
+    "CREATE TRIGGER blob_gone AFTER DELETE ON blobs BEGIN UPDATE epoch SET losses=losses+1; END;" \
+    "CREATE TRIGGER record_changed BEFORE INSERT ON records WHEN EXISTS (SELECT 1 FROM records WHERE key=NEW.key AND" \
+    " body<>NEW.body) BEGIN UPDATE epoch SET losses=losses+1; END;"
 
 static const char schema[] =
     /* the user's files: digest by identity and times */
@@ -31,11 +41,18 @@ static const char schema[] =
     " ended INTEGER, status TEXT);"
     "CREATE TABLE IF NOT EXISTS run_nodes (spec INTEGER, node TEXT, run INTEGER, at INTEGER, status TEXT, key BLOB,"
     " wall REAL, cpu REAL, peak INTEGER, nread INTEGER, nwritten INTEGER, PRIMARY KEY (spec, node, run)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS pins (name TEXT, key BLOB, at INTEGER, PRIMARY KEY (name, key)) WITHOUT ROWID;";
+    "CREATE TABLE IF NOT EXISTS pins (name TEXT, key BLOB, at INTEGER, PRIMARY KEY (name, key)) WITHOUT ROWID;"
+    EPOCH;
 
-static const char *const upgrades[DB_VERSION] = { /* from version 1, 2 */
+/* Compiles only when everything is there. */
+static const char tables[] =
+    "SELECT f.digest, b.mtime, r.body, u.at, x.body, s.seen, t.status, n.nwritten, p.at, e.losses"
+    " FROM files f, blobs b, records r, uses u, expanded x, specs s, runs t, run_nodes n, pins p, epoch e";
+
+static const char *const upgrades[DB_VERSION] = { /* from version 1, 2, 3 */
     [1] = "ALTER TABLE run_nodes ADD COLUMN nread INTEGER; ALTER TABLE run_nodes ADD COLUMN nwritten INTEGER;",
     [2] = "ALTER TABLE specs ADD COLUMN seen BLOB; ALTER TABLE specs ADD COLUMN at INTEGER;",
+    [3] = EPOCH,
 };
 
 static const char *const sql[Q_COUNT] = {
@@ -83,6 +100,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_PIN_PUT] = "INSERT OR REPLACE INTO pins VALUES (?,?,?)",
     [Q_PIN_DEL] = "DELETE FROM pins WHERE name=?",
     [Q_PIN_ALL] = "SELECT name, key, at FROM pins ORDER BY name, key",
+    [Q_EPOCH] = "SELECT nonce, losses FROM epoch",
 };
 
 static int fail(struct db *d, struct err *e, const char *what)
@@ -129,6 +147,14 @@ static int read_version(struct db *d, int *version, struct err *e)
     return out;
 }
 
+static bool has_tables(struct db *d)
+{
+    sqlite3_stmt *q = NULL;
+    bool all = sqlite3_prepare_v2(d->h, tables, -1, &q, NULL) == SQLITE_OK;
+    sqlite3_finalize(q);
+    return all;
+}
+
 static int prepare(struct db *d, struct err *e)
 {
     int version = 0;
@@ -148,13 +174,11 @@ static int prepare(struct db *d, struct err *e)
         for (int v = version; rc == 0 && v > 0 && v < DB_VERSION; v++)
             rc = exec(d, upgrades[v], e);
         if (rc == 0)
-            rc = exec(d, "PRAGMA user_version=3; COMMIT", e);
+            rc = exec(d, "PRAGMA user_version=4; COMMIT", e);
     }
-    for (int i = 0; rc == 0 && i < Q_COUNT; i++)
-        if (sqlite3_prepare_v3(d->h, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &d->q[i], NULL) != SQLITE_OK)
-            rc = sqlite3_errcode(d->h) == SQLITE_ERROR /* a table is not there */
-                     ? err_set(e, ERR_DAMAGED, "%s: not the tables of pkgraph (%s)", d->path, sqlite3_errmsg(d->h))
-                     : fail(d, e, "it was being opened");
+    if (rc == 0 && !has_tables(d))
+        rc = sqlite3_errcode(d->h) == SQLITE_ERROR ? err_set(e, ERR_DAMAGED, "%s: not the tables of pkgraph (%s)", d->path, sqlite3_errmsg(d->h))
+                                                   : fail(d, e, "it was being opened");
     return rc;
 }
 
@@ -234,8 +258,12 @@ bool db_in_transaction(struct db *d)
     return !sqlite3_get_autocommit(d->h);
 }
 
+/* Statements are compiled when they are first needed: most commands use a few. A refused one is NULL, on which SQLite's calls do
+ * nothing, and db_step tells. */
 void db_start(struct db *d, enum db_query q)
 {
+    if (!d->q[q] && sqlite3_prepare_v3(d->h, sql[q], -1, SQLITE_PREPARE_PERSISTENT, &d->q[q], NULL) != SQLITE_OK)
+        return;
     sqlite3_reset(d->q[q]);
     sqlite3_clear_bindings(d->q[q]);
 }
@@ -267,6 +295,8 @@ void db_digest(struct db *d, enum db_query q, int i, const struct digest *v)
 
 int db_step(struct db *d, enum db_query q, struct err *e)
 {
+    if (!d->q[q])
+        return fail(d, e, "a query was being compiled");
     int rc = sqlite3_step(d->q[q]);
     if (rc == SQLITE_ROW)
         return 1;
@@ -275,6 +305,8 @@ int db_step(struct db *d, enum db_query q, struct err *e)
 
 void db_end(struct db *d, enum db_query q)
 {
+    if (!d->q[q])
+        return;
     sqlite3_reset(d->q[q]);
     sqlite3_clear_bindings(d->q[q]);
 }

@@ -21,7 +21,7 @@ static const char format_text[] = "pkgraph store 1\n";
 
 static bool ours(const char *name)
 {
-    static const char *const known[] = {"format", "blobs", "tmp", "locks", "checkpoints", "partial", "index.sqlite"};
+    static const char *const known[] = {"format", "blobs", "tmp", "locks", "checkpoints", "partial", "memo", "index.sqlite"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strncmp(name, known[i], strlen(known[i])) == 0)
             return true;
@@ -218,5 +218,71 @@ int store_finish(struct store *s, struct err *e)
     pthread_mutex_lock(&s->mutex);
     int rc = db_in_transaction(s->db) ? db_commit(s->db, e) : 0;
     pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+int store_epoch(struct store *s, struct epoch *out, struct err *e)
+{
+    *out = (struct epoch){0};
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, Q_EPOCH);
+    int rc = db_step(s->db, Q_EPOCH, e);
+    if (rc == 1) {
+        struct str nonce = db_col_blob(s->db, Q_EPOCH, 0);
+        int64_t losses = db_col_int(s->db, Q_EPOCH, 1);
+        memcpy(out->b, nonce.p, nonce.n < 16 ? nonce.n : 16);
+        memcpy(out->b + 16, &losses, sizeof losses);
+    }
+    db_end(s->db, Q_EPOCH);
+    pthread_mutex_unlock(&s->mutex);
+    return rc == 1 ? 0 : rc == 0 ? err_set(e, ERR_DAMAGED, "%s: the index has no epoch", s->dir) : rc;
+}
+
+/* Leaves the newest MEMOS - 1 files; failing to is no harm. */
+static void prune_memos(const char *dir)
+{
+    enum { MEMOS = 64 };
+    char **names = NULL;
+    size_t n = 0;
+    struct err ignored;
+    if (fs_list(dir, &names, &n, &ignored) != 0)
+        return;
+    for (size_t left = n; left >= MEMOS; left--) {
+        char *oldest = NULL;
+        int64_t when = INT64_MAX;
+        for (size_t i = 0; i < n; i++) {
+            struct stat st;
+            char *path = fs_join(dir, names[i]);
+            if (path && stat(path, &st) == 0 && stat_mtime(&st) < when) {
+                when = stat_mtime(&st);
+                free(oldest);
+                oldest = path;
+                path = NULL;
+            }
+            free(path);
+        }
+        if (oldest)
+            unlink(oldest);
+        free(oldest);
+    }
+    fs_list_free(names, n);
+}
+
+int store_memo_path(const char *dir, const struct digest *name, bool fresh, char **path, struct err *e)
+{
+    char hex[DIGEST_HEX];
+    digest_hex(name, hex);
+    char *memo = fs_join(dir, "memo");
+    *path = memo ? fs_join(memo, hex) : NULL;
+    int rc = *path ? 0 : err_nomem(e, strlen(dir), "a path");
+    if (rc == 0 && fresh) {
+        rc = fs_mkdirs(memo, e);
+        prune_memos(memo);
+    }
+    if (rc != 0) {
+        free(*path);
+        *path = NULL;
+    }
+    free(memo);
     return rc;
 }

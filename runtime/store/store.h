@@ -47,6 +47,23 @@ int store_blob_path(struct store *s, const struct digest *d, char **path, struct
 /* A readable path with this content: blob, else a user's file whose stat still matches. ERR_NOTFOUND. malloc'ed. */
 int store_resolve(struct store *s, const struct digest *d, char **path, struct err *e);
 
+/* What the index remembers of a good blob, to be compared later without the index. */
+struct blob_state {
+    struct digest digest;
+    int64_t size, mtime; /* ns */
+};
+int store_blob_state(struct store *s, const struct digest *d, struct blob_state *out, struct err *e); /* ERR_NOTFOUND: it vouches for none */
+bool store_blobs_hold(struct store *s, const struct blob_state *v, size_t n);                         /* all are there as they were */
+
+/* What changes when a record or a blob of the store is no more, or a record says something else, or the index is another. */
+struct epoch {
+    uint8_t b[24];
+};
+int store_epoch(struct store *s, struct epoch *out, struct err *e);
+/* A place in the store in this folder, open or not, for what is remembered about it under a name and may be lost; malloc'ed. `fresh`:
+ * it will be written; then its folder is made, and the oldest of many such files are removed. */
+int store_memo_path(const char *dir, const struct digest *name, bool fresh, char **path, struct err *e);
+
 /* ---- artifacts and records ---- */
 
 struct artifact_file {

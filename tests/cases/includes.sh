@@ -34,6 +34,18 @@ only 'dnnl[a-z_]*\.h|oneapi/.*' 'runtime/kernels/gemm runtime/kernels/gemm_lib'
 only 'cblas[a-z0-9_]*\.h|lapacke?[a-z_]*\.h|f77blas\.h|openblas_config\.h' 'runtime/kernels/blas'
 only 'curl/.*' 'runtime/exec/http'
 
+# What a graph is made from is seen by the watch (runtime/base/watch.h), or a remembered plan would outlive a change: files are
+# opened through fs, except in these, which call watch_file, only write, or look at what no plan depends on.
+seen='runtime/formats/(safetensors|gguf|torch)\.c runtime/formats/gguf_write\.c runtime/model/[a-z_]*write\.c engine/(budget|runner|sources|spec|memo)\.c ops/(data|synth)\.c'
+hits=$(grep -rnE '(^|[^a-z_>.])(open|openat|fopen|stat|lstat|access|opendir|readlink|realpath) *\(' runtime/formats runtime/text runtime/model engine ops --include='*.c' |
+       grep -vE "^($(echo "$seen" | tr ' ' '|')):" | grep -vE '^[^:]*:[0-9]*: *(\*|/\*|//)')
+[ -z "$hits" ] || complain "files that no watch sees:
+$hits"
+for f in safetensors gguf torch; do grep -q watch_file runtime/formats/$f.c || complain "runtime/formats/$f.c does not call watch_file"; done
+hits=$(grep -rnE '(^|[^a-z_])(secure_)?getenv *\(' runtime engine ops --include='*.c' | grep -vE '^runtime/(base/watch|store/remote)\.c:')
+[ -z "$hits" ] || complain "environment variables that no watch sees (watch_env):
+$hits"
+
 # below tools/ nothing prints, exits or aborts
 hits=$(grep -rnE '(^|[^a-z_])(printf|puts|putchar|perror|exit|abort) *\(|f(printf|puts|putc) *\([^,]*std(out|err)' runtime engine ops --include='*.c' |
        grep -vE '^[^:]*:[0-9]*: *(\*|/\*|//)')

@@ -5,16 +5,22 @@
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
 
+static void print_good(const char *spec, size_t nodes, size_t edges)
+{
+    printf("%s: %zu node%s, %zu edge%s, no errors\n", spec, nodes, nodes == 1 ? "" : "s", edges, edges == 1 ? "" : "s");
+}
+
 static int run_check(const struct args *a)
 {
     struct session s;
-    int status = session_open(&s, a, 0);
-    if (status == STATUS_DONE) {
+    int status = session_open(&s, a, SESSION_MEMO);
+    if (status == STATUS_DONE && s.memo) {
+        print_good(a->pos[0], s.memo->n, s.memo->n_edges);
+    } else if (status == STATUS_DONE) {
         size_t edges = 0;
         for (size_t i = 0; i < s.graph->n; i++)
             edges += s.graph->nodes[i].n_edges;
-        printf("%s: %zu node%s, %zu edge%s, no errors\n", a->pos[0], s.graph->n, s.graph->n == 1 ? "" : "s", edges,
-               edges == 1 ? "" : "s");
+        print_good(a->pos[0], s.graph->n, edges);
     }
     session_close(&s);
     return status;

@@ -189,7 +189,7 @@ static void print_markdown_table(const struct table *t)
     for (size_t r = 0; r * t->cols < t->n; r++) {
         for (size_t c = 0; c < t->cols; c++) {
             fputs(c ? " | " : "| ", stdout);
-            for (const char *p = t->cells[r * t->cols + c]; *p; p++)
+            for (const char *p = table_at(t, r * t->cols + c); *p; p++)
                 printf("%s%c", *p == '|' ? "\\" : "", *p);
         }
         fputs(" |\n", stdout);

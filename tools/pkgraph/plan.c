@@ -82,12 +82,18 @@ static int print_json(const struct plan *p)
     return print_buf(&b);
 }
 
+static void table_head(struct table *t)
+{
+    static const char *const head[] = {"node", "op", "state", "time", "memory", "why"};
+    t->cols = sizeof head / sizeof *head;
+    for (size_t i = 0; i < t->cols; i++)
+        table_cell(t, "%s", head[i]);
+}
+
 static void print_table(const struct plan *p)
 {
-    struct table t = {.cols = 6};
-    static const char *const head[] = {"node", "op", "state", "time", "memory", "why"};
-    for (size_t i = 0; i < 6; i++)
-        table_cell(&t, "%s", head[i]);
+    struct table t = {0};
+    table_head(&t);
     for (size_t i = 0; i < p->graph->n; i++) {
         const struct planned *n = &p->nodes[i];
         bool todo = n->state != NODE_UPTODATE;
@@ -106,14 +112,18 @@ static void print_table(const struct plan *p)
     table_release(&t);
 }
 
-static void print_sum(const struct plan *p)
+static void print_counts(size_t all, size_t shared, size_t uptodate, size_t run)
 {
-    char x[TEXT_MAX], y[TEXT_MAX], z[TEXT_MAX];
-    size_t all = count_all(p), shared = count_shared(p);
     printf("\n%zu node%s", all, all == 1 ? "" : "s");
     if (shared)
         printf(", %zu shared", shared);
-    printf(", %zu up to date, %zu to run", p->n_uptodate, p->n_run);
+    printf(", %zu up to date, %zu to run", uptodate, run);
+}
+
+static void print_sum(const struct plan *p)
+{
+    char x[TEXT_MAX], y[TEXT_MAX], z[TEXT_MAX];
+    print_counts(count_all(p), count_shared(p), p->n_uptodate, p->n_run);
     if (p->n_pending)
         printf(", %zu after those if anything changes", p->n_pending);
     if (p->n_blocked)
@@ -127,18 +137,43 @@ static void print_sum(const struct plan *p)
     putchar('\n');
 }
 
+/* What print_table and print_sum print when everything is up to date. */
+static void print_memo(const struct memo *m)
+{
+    struct table t = {0};
+    table_head(&t);
+    for (size_t i = 0; i < m->n; i++) {
+        table_cell(&t, "%s", m->nodes[i].id);
+        table_cell(&t, "%s", m->nodes[i].op);
+        table_cell(&t, "%s", node_state_name(NODE_UPTODATE));
+        for (int k = 0; k < 3; k++)
+            table_cell(&t, "%s", "");
+    }
+    table_print(&t, true, stdout);
+    table_release(&t);
+    print_counts(m->n_all, m->n_all - m->n, m->n, 0);
+    putchar('\n');
+}
+
 static int run_plan(const struct args *a)
 {
     struct session s;
-    int status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | (args_has(a, "read") ? SESSION_READ : 0));
+    unsigned memo = args_has(a, "json") ? 0 : SESSION_MEMO;
+    int status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | memo | (args_has(a, "read") ? SESSION_READ : 0));
     if (status != STATUS_DONE)
         goto out;
+    if (s.memo) {
+        print_memo(s.memo);
+        goto out;
+    }
     if (args_has(a, "json")) {
         status = print_json(s.plan);
     } else {
         print_table(s.plan);
         print_sum(s.plan);
     }
+    if (s.plan->n_uptodate == s.graph->n)
+        session_remember(&s, a);
     if (status == STATUS_DONE && s.plan->n_run + s.plan->n_pending + s.plan->n_blocked > 0)
         status = STATUS_USAGE;
 out:

@@ -43,6 +43,11 @@ static int budget(const struct args *a, struct sched_options *o)
     return STATUS_DONE;
 }
 
+static void print_hint(const char *dir, const char *spec, const char *node)
+{
+    fprintf(stderr, "results are in %s; for instance: pkgraph show %s %s\n", dir, spec, node);
+}
+
 /* Nodes whose artifacts nobody consumes: the results. */
 static void print_results(const struct plan *p, const char *spec)
 {
@@ -56,10 +61,16 @@ static void print_results(const struct plan *p, const char *spec)
         const struct artifact *a = used[i] ? NULL : plan_artifact(p, i, 0);
         if (!a)
             continue;
-        fprintf(stderr, "results are in %s; for instance: pkgraph show %s %s\n", store_dir(p->store), spec, g->nodes[i].id);
+        print_hint(store_dir(p->store), spec, g->nodes[i].id);
         shown++;
     }
     free(used);
+}
+
+static void print_nothing_to_do(size_t nodes, double seconds)
+{
+    char x[TEXT_MAX];
+    fprintf(stderr, "everything is up to date: %zu node%s, %s\n", nodes, nodes == 1 ? "" : "s", text_seconds(x, seconds));
 }
 
 static void print_summary(const struct plan *p, const struct sched_result *r, double seconds)
@@ -67,8 +78,7 @@ static void print_summary(const struct plan *p, const struct sched_result *r, do
     char x[TEXT_MAX];
     fprintf(stderr, "\n");
     if (r->ran + r->failed + r->skipped == 0 && !r->cancelled)
-        fprintf(stderr, "everything is up to date: %zu node%s, %s\n", p->graph->n, p->graph->n == 1 ? "" : "s",
-                text_seconds(x, seconds));
+        print_nothing_to_do(p->graph->n, seconds);
     else
         fprintf(stderr, "ran %zu, up to date %zu, failed %zu, skipped %zu, in %s\n", r->ran, r->uptodate, r->failed,
                 r->skipped, text_seconds(x, seconds));
@@ -125,6 +135,34 @@ static int carry_out(const struct args *a, struct session *s, struct sched_optio
     return rc || rc2 ? STATUS_FAILED : STATUS_DONE;
 }
 
+/* A memo says that all is as the last run left it: a line in the history, and the same words as ever. */
+static int run_nothing(const struct args *a, const struct session *s, double began)
+{
+    const struct memo *m = s->memo;
+    struct err ignored;
+    int64_t run = 0;
+    if (store_run_begin(s->store, m->file, "run", &run, &ignored) == 0)
+        store_run_end(s->store, run, "done", &ignored);
+    if (!args_has(a, "quiet")) {
+        fprintf(stderr, "\n");
+        print_nothing_to_do(m->n, now() - began);
+        if (*m->result)
+            print_hint(store_dir(s->store), a->pos[0], m->result);
+        fflush(stderr);
+    }
+    size_t head = strcspn(m->text, "\n");
+    bool bold = head && term_colour(stdout);
+    printf("%s%.*s%s%s", colour_on(bold, COLOUR_BOLD), (int)head, m->text, colour_off(bold), m->text + head);
+    return STATUS_DONE;
+}
+
+/* Whether the words of a null run are all that is asked for, and what a run marks as used was marked a short time ago. */
+static bool memo_suffices(const struct args *a, const struct session *s)
+{
+    return s->memo && !args_has(a, "json") && !args_has(a, "events") && !args_has(a, "trace") &&
+           store_seen(s->store, s->memo->file, &s->memo->keys);
+}
+
 static int run_run(const struct args *a)
 {
     double began = now();
@@ -132,7 +170,16 @@ static int run_run(const struct args *a)
     struct sched_options o = {0};
     int status = budget(a, &o);
     if (status == STATUS_DONE)
+        status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | SESSION_READ | SESSION_MEMO);
+    if (status == STATUS_DONE && memo_suffices(a, &s)) {
+        status = run_nothing(a, &s, began);
+        store_close(s.store);
+        return status;
+    }
+    if (status == STATUS_DONE && s.memo) {
+        session_close(&s);
         status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | SESSION_READ);
+    }
     if (status == STATUS_DONE && (s.plan->n_run || s.plan->n_pending) && !getenv("GOMP_SPINCOUNT")) {
         session_close(&s);
         threads_block_soon();
@@ -140,6 +187,8 @@ static int run_run(const struct args *a)
     }
     if (status == STATUS_DONE)
         status = carry_out(a, &s, &o, began);
+    if (status == STATUS_DONE)
+        session_remember(&s, a);
     if (s.store)
         store_close(s.store);
     return status;

@@ -6,6 +6,7 @@
 
 #include "ops/table.h"
 #include "runtime/base/fs.h"
+#include "tools/pkgraph/metrics.h"
 #include "tools/pkgraph/term.h"
 
 const char *store_folder(const struct args *a)
@@ -28,21 +29,36 @@ static void print_diags(const struct diags *d)
     buf_release(&b);
 }
 
+/* The options of a->command that choose the graph. False: out of memory. free_options in any case. */
+static bool read_options(const struct args *a, struct graph_options *o)
+{
+    *o = (struct graph_options){.ops = ops_table};
+    o->sets = args_all(a, "set", &o->n_sets);
+    o->variants = args_all(a, "variant", &o->n_variants);
+    o->only = args_all(a, "only", &o->n_only);
+    return o->sets && o->variants && o->only;
+}
+
+static void free_options(struct graph_options *o)
+{
+    free((void *)(uintptr_t)o->sets);
+    free((void *)(uintptr_t)o->variants);
+    free((void *)(uintptr_t)o->only);
+}
+
 static int load_graph(struct session *s, const struct args *a, bool no_infer)
 {
     struct err e = {0};
-    size_t n_sets, n_variants, n_only;
-    const char **sets = args_all(a, "set", &n_sets), **variants = args_all(a, "variant", &n_variants);
-    const char **only = args_all(a, "only", &n_only);
-    struct graph_options o = {.ops = ops_table, .sets = sets, .n_sets = n_sets, .variants = variants,
-                              .n_variants = n_variants, .only = only, .n_only = n_only, .no_infer = no_infer};
+    struct graph_options o;
+    bool good = read_options(a, &o);
+    o.no_infer = no_infer;
     diags_free(s->diags);
+    watch_release(&s->watch);
     s->diags = diags_new();
-    int rc = s->diags && sets && variants && only ? graph_load(a->pos[0], &o, s->diags, &s->graph, &e)
-                                                  : err_set(&e, ERR_NOMEM, "out of memory");
-    free(sets);
-    free(variants);
-    free(only);
+    watch_begin(&s->watch);
+    int rc = s->diags && good ? graph_load(a->pos[0], &o, s->diags, &s->graph, &e) : err_set(&e, ERR_NOMEM, "out of memory");
+    watch_end();
+    free_options(&o);
     if (rc == 0)
         return STATUS_DONE;
     if (s->diags)
@@ -68,9 +84,49 @@ static int open_store(struct session *s, const struct args *a, unsigned what)
     return STATUS_FAILED;
 }
 
+static void recall(struct session *s, const struct args *a, bool graph_alone)
+{
+    struct graph_options o;
+    if (read_options(a, &o))
+        memo_find(a->pos[0], &o, store_folder(a), graph_alone ? NULL : s->store, &s->memo);
+    free_options(&o);
+}
+
+static char *metrics_text(const struct plan *p)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    if (f) {
+        metrics_print(p, f);
+        fclose(f);
+    }
+    return text;
+}
+
+void session_remember(struct session *s, const struct args *a)
+{
+    struct graph_options o;
+    struct err ignored;
+    char *text = s->plan && !args_has(a, "force") && !s->broken && diags_count(s->diags) == 0 ? metrics_text(s->plan) : NULL;
+    if (read_options(a, &o) && text)
+        memo_save(s->plan, a->pos[0], &o, &s->watch, text, &ignored);
+    free_options(&o);
+    free(text);
+}
+
 int session_open(struct session *s, const struct args *a, unsigned what)
 {
     *s = (struct session){0};
+    if ((what & SESSION_MEMO) && !args_has(a, "force") && fs_is_dir(store_folder(a))) {
+        bool graph_alone = !(what & SESSION_PLAN);
+        int opened = graph_alone ? STATUS_DONE : open_store(s, a, what);
+        if (opened != STATUS_DONE)
+            return opened;
+        recall(s, a, graph_alone);
+        if (s->memo)
+            return STATUS_DONE;
+    }
     int status = load_graph(s, a, false);
     if (status != STATUS_DONE && (what & SESSION_NO_INFER)) {
         s->broken = true;
@@ -82,7 +138,7 @@ int session_open(struct session *s, const struct args *a, unsigned what)
         print_diags(s->diags);
     if (s->broken)
         return STATUS_DONE;
-    status = open_store(s, a, what);
+    status = s->store ? STATUS_DONE : open_store(s, a, what);
     if (status == STATUS_DONE && s->store && (what & SESSION_PLAN))
         status = session_plan(s, a, what & SESSION_READ);
     return status;
@@ -122,6 +178,8 @@ int session_plan(struct session *s, const struct args *a, bool read_sources)
 void session_close(struct session *s)
 {
     plan_free(s->plan);
+    memo_free(s->memo);
+    watch_release(&s->watch);
     if (s->store)
         store_close(s->store);
     graph_free(s->graph);

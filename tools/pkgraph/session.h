@@ -7,6 +7,7 @@
 #define PKG_TOOLS_SESSION_H
 
 #include "engine/graph.h"
+#include "engine/memo.h"
 #include "engine/plan.h"
 #include "runtime/store/store.h"
 #include "tools/pkgraph/cli.h"
@@ -17,6 +18,7 @@ enum {
     SESSION_PLAN = 4,         /* make the plan (needs a store) */
     SESSION_READ = 8,         /* digest the source files that the store does not know yet */
     SESSION_QUIET = 16,       /* no progress line while files are digested */
+    SESSION_MEMO = 64,        /* be content with a memo when everything is as it was (needs a store; SESSION_PLAN: up to date, too) */
     SESSION_NO_INFER = 32,    /* when the spec does not pass its checks, load its shape alone (viz) */
 };
 
@@ -25,6 +27,8 @@ struct session {
     struct graph *graph;
     struct store *store;
     struct plan *plan;
+    struct memo *memo;  /* SESSION_MEMO, and one stands: then there is no graph and no plan */
+    struct watch watch; /* over the making of the graph */
     bool broken; /* SESSION_NO_INFER was needed */
 };
 
@@ -33,6 +37,9 @@ struct session {
 int session_open(struct session *s, const struct args *a, unsigned what);
 int session_plan(struct session *s, const struct args *a, bool read_sources); /* makes the plan anew */
 void session_close(struct session *s);
+
+/* Has the plan remembered for the next SESSION_MEMO, when all of it is up to date or done. Says nothing. */
+void session_remember(struct session *s, const struct args *a);
 
 /* NODE or NODE.PORT (node ids may hold dots). STATUS_DONE, or STATUS_USAGE with the nearest names told. */
 int session_find(const struct session *s, const char *text, size_t *node, int *port);

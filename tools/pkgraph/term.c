@@ -159,11 +159,16 @@ void text_line(struct buf *out, struct str s, size_t width)
     }
 }
 
+const char *table_at(const struct table *t, size_t i)
+{
+    return t->text.p + t->cells[i];
+}
+
 void table_cell(struct table *t, const char *fmt, ...)
 {
     if (t->n == t->cap) {
         size_t cap = t->cap ? 2 * t->cap : 64;
-        char **p = realloc(t->cells, cap * sizeof *p);
+        size_t *p = realloc(t->cells, cap * sizeof *p);
         if (!p) {
             t->failed = true;
             return;
@@ -171,13 +176,25 @@ void table_cell(struct table *t, const char *fmt, ...)
         t->cells = p;
         t->cap = cap;
     }
-    va_list ap;
+    size_t at = t->text.n;
+    va_list ap, again;
     va_start(ap, fmt);
-    if (vasprintf(&t->cells[t->n], fmt, ap) < 0)
-        t->failed = true;
-    else
-        t->n++;
+    va_copy(again, ap);
+    if (strcmp(fmt, "%s") == 0) {
+        buf_puts(&t->text, va_arg(ap, const char *));
+    } else {
+        int n = vsnprintf(NULL, 0, fmt, ap);
+        if (n < 0 || !buf_reserve(&t->text, (size_t)n + 1))
+            t->failed = true;
+        else
+            t->text.n += (size_t)vsnprintf(t->text.p + at, (size_t)n + 1, fmt, again);
+    }
+    va_end(again);
     va_end(ap);
+    buf_putc(&t->text, 0);
+    t->failed = t->failed || t->text.failed;
+    if (!t->failed)
+        t->cells[t->n++] = at;
 }
 
 static bool is_number(const char *z)
@@ -192,7 +209,7 @@ static bool right_column(const struct table *t, size_t col, bool head)
 {
     bool any = false;
     for (size_t i = (head ? t->cols : 0) + col; i < t->n; i += t->cols) {
-        const char *z = t->cells[i];
+        const char *z = table_at(t, i);
         if (!*z || strcmp(z, "-") == 0)
             continue;
         if (!is_number(z))
@@ -202,24 +219,30 @@ static bool right_column(const struct table *t, size_t col, bool head)
     return any;
 }
 
-static void print_row(const struct table *t, size_t row, const size_t *width, const bool *right, FILE *f)
+static void put_spaces(struct buf *b, size_t n)
+{
+    static const char spaces[] = "                                ";
+    for (size_t k; n; n -= k) {
+        k = n < sizeof spaces - 1 ? n : sizeof spaces - 1;
+        buf_put(b, spaces, k);
+    }
+}
+
+static void put_row(const struct table *t, size_t row, const size_t *width, const bool *right, struct buf *b)
 {
     size_t last = t->cols;
-    while (last > 0 && !*t->cells[row * t->cols + last - 1])
+    while (last > 0 && !*table_at(t, row * t->cols + last - 1))
         last--;
     for (size_t c = 0; c < last; c++) {
-        const char *z = t->cells[row * t->cols + c];
-        int pad = (int)(width[c] - text_width(z, strlen(z)));
-        if (right[c])
-            fprintf(f, "%*s%s", pad, "", z);
-        else if (c + 1 < last)
-            fprintf(f, "%s%*s", z, pad, "");
-        else
-            fputs(z, f);
+        const char *z = table_at(t, row * t->cols + c);
+        size_t n = strlen(z), pad = width[c] - text_width(z, n);
+        put_spaces(b, right[c] ? pad : 0);
+        buf_put(b, z, n);
+        put_spaces(b, !right[c] && c + 1 < last ? pad : 0);
         if (c + 1 < last)
-            fputs("  ", f);
+            buf_puts(b, "  ");
     }
-    fputc('\n', f);
+    buf_putc(b, '\n');
 }
 
 void table_print(const struct table *t, bool head, FILE *f)
@@ -229,29 +252,33 @@ void table_print(const struct table *t, bool head, FILE *f)
     size_t *width = calloc(t->cols, sizeof *width);
     bool *right = calloc(t->cols, sizeof *right), use = head && term_colour(f);
     size_t rows = t->n / t->cols;
+    struct buf b = {0};
     if (!width || !right)
         goto out;
     for (size_t c = 0; c < t->cols; c++) {
         right[c] = right_column(t, c, head);
         for (size_t r = 0; r < rows; r++) {
-            size_t w = text_width(t->cells[r * t->cols + c], strlen(t->cells[r * t->cols + c]));
+            const char *z = table_at(t, r * t->cols + c);
+            size_t w = text_width(z, strlen(z));
             width[c] = w > width[c] ? w : width[c];
         }
     }
     for (size_t r = 0; r < rows; r++) {
-        fputs(colour_on(use && r == 0, COLOUR_BOLD), f);
-        print_row(t, r, width, right, f);
-        fputs(colour_off(use && r == 0), f);
+        buf_puts(&b, colour_on(use && r == 0, COLOUR_BOLD));
+        put_row(t, r, width, right, &b);
+        buf_puts(&b, colour_off(use && r == 0));
     }
+    if (!b.failed)
+        fwrite(b.p, 1, b.n, f);
 out:
+    buf_release(&b);
     free(width);
     free(right);
 }
 
 void table_release(struct table *t)
 {
-    for (size_t i = 0; i < t->n; i++)
-        free(t->cells[i]);
+    buf_release(&t->text);
     free(t->cells);
     *t = (struct table){0};
 }

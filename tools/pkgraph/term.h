@@ -43,10 +43,12 @@ void text_line(struct buf *out, struct str s, size_t width);
 /* Rows of cells, printed with aligned columns. Cells that look like numbers stand to the right. */
 struct table {
     size_t cols, n, cap;
-    char **cells; /* n, row by row */
+    size_t *cells;   /* n, row by row: where each begins in text */
+    struct buf text; /* NUL after each */
     bool failed;
 };
 void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *table_at(const struct table *t, size_t i); /* cell i, until the next table_cell */
 void table_print(const struct table *t, bool head, FILE *f); /* head: the first row is underlined (bold) */
 void table_release(struct table *t);
 
