@@ -9,6 +9,7 @@
  * Cache: an open hash of at most CACHE_MAX primitives under one mutex; an entry in use has refs > 0 and is never evicted;
  * the least recently used idle one goes first. Creation happens outside of the lock; the loser of a race is destroyed.
  */
+#include "runtime/base/watch.h"
 #include "runtime/kernels/gemm_lib.h"
 
 #include <dnnl.h>
@@ -111,7 +112,16 @@ static int started(struct err *e)
     return start_error.code ? err_set(e, start_error.code, "%s", start_error.msg) : 0;
 }
 
+/* Asked while a specification is checked, so not by loading the library, unless the user has told it to use less than there is. */
 bool gemm_has_bf16(void)
+{
+    if (watch_env("ONEDNN_MAX_CPU_ISA") || watch_env("DNNL_MAX_CPU_ISA"))
+        return lib_has_bf16();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+}
+
+bool lib_has_bf16(void)
 {
     pthread_once(&once, start);
     return has_bf16;

@@ -26,6 +26,7 @@ int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **o
 size_t lib_layout_bytes(const struct lib_layout *l);
 /* src (k, n) with strides rs, cs in elements: a weight (n, k) without gaps has rs = 1, cs = k. */
 int lib_pack(const struct lib_layout *l, const void *src, size_t rs, size_t cs, void *packed, struct err *e);
+bool lib_has_bf16(void);  /* what the library says; gemm_has_bf16 need not load it */
 bool lib_has_tiles(void); /* AMX */
 
 #endif

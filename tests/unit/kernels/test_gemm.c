@@ -6,6 +6,7 @@
 #include "helper.h"
 
 #include "runtime/kernels/gemm.h"
+#include "runtime/kernels/gemm_lib.h"
 
 static const char *forms[] = {"NT", "NN", "TN"};
 
@@ -164,6 +165,7 @@ static void version(void **state)
 {
     (void)state;
     assert_non_null(strstr(gemm_version(), "oneDNN"));
+    assert_int_equal(gemm_has_bf16(), lib_has_bf16());
     print_message("%s; bf16 in hardware: %s\n", gemm_version(), gemm_has_bf16() ? "yes" : "no");
 }
 
