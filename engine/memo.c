@@ -215,7 +215,7 @@ static int watch_sources(const struct plan *p, struct watch *w)
             const struct plan_source *s = &p->nodes[i].sources[k];
             struct digest is;
             watch_file(s->path);
-            good = good && s->known && store_file_digest(p->store, s->path, true, &is, &ignored) == 0 && digest_cmp(&is, &s->digest) == 0;
+            good = good && s->known && store_file_digest(p->store, s->path, true, NULL, &is, &ignored) == 0 && digest_cmp(&is, &s->digest) == 0;
         }
     watch_end();
     struct watched *v = realloc(w->v, (w->n + sources.n + 1) * sizeof *v);

@@ -189,9 +189,12 @@ int op_checkpoint_dir(struct op_run *r, const char **path, struct err *e)
 static int check_sources(const struct runner_job *job, struct err *e)
 {
     const struct planned *p = job->planned;
+    struct progress quiet = {.u = job->progress->u, .cancelled = job->progress->cancelled};
     for (size_t i = 0; i < p->n_sources; i++) {
         struct digest now;
-        int rc = store_file_digest(job->store, p->sources[i].path, false, &now, e);
+        int rc = store_file_digest(job->store, p->sources[i].path, false, &quiet, &now, e);
+        if (rc == ERR_CANCELLED)
+            return rc;
         if (rc != 0)
             return err_prefix(e, "source %s, read by this node, cannot be checked after the run, which is not stored", p->sources[i].label);
         if (digest_cmp(&now, &p->sources[i].digest) != 0)
@@ -212,7 +215,7 @@ static void put_one(void *u, size_t i)
     struct putting *p = u;
     struct artifact_file *f = &p->a->files[i];
     struct err e;
-    p->errs[i].rc = store_put_file(p->r->job->store, p->paths[i], &f->digest, &f->bytes, &e);
+    p->errs[i].rc = store_put_file(p->r->job->store, p->paths[i], p->r->job->progress, &f->digest, &f->bytes, &e);
     if (p->errs[i].rc != 0)
         p->errs[i].why = strdup(e.msg);
 }
@@ -381,6 +384,18 @@ static void release(struct op_run *r)
     arena_release(&r->arena);
 }
 
+/* A node that fails may have read what a disk has damaged since it was stored: seen by the cheap check only when size or
+ * time changed. Such a blob goes, and the next run makes it again. */
+static void suspect_inputs(const struct runner_job *job, struct err *e)
+{
+    const struct node *n = job->node;
+    for (size_t k = 0; k < n->n_edges; k++)
+        for (size_t i = 0; i < job->inputs[k]->n; i++)
+            if (!store_verify_blob(job->store, &job->inputs[k]->files[i].digest))
+                err_prefix(e, "its input %s was damaged in the store (%s) and has been removed: run again; until then",
+                           n->op->inputs[n->edges[k].port].name, job->inputs[k]->files[i].name);
+}
+
 int runner_run(struct runner_job *job, struct err *e)
 {
     struct op_run r = {.job = job};
@@ -398,6 +413,8 @@ int runner_run(struct runner_job *job, struct err *e)
             err_set(e, rc, "operator %s failed without saying why", job->node->op->name);
         else if (rc > 0)
             rc = err_set(e, ERR_INTERNAL, "operator %s returned %d", job->node->op->name, rc);
+        if (rc == ERR_INPUT || rc == ERR_DAMAGED || rc == ERR_UNSUPPORTED || rc == ERR_INTERNAL || rc == ERR_NOTFOUND)
+            suspect_inputs(job, e);
     }
     if (rc == 0)
         rc = check_sources(job, e);

@@ -211,7 +211,7 @@ static int make_key(struct task *t, struct err *e)
     }
     for (size_t k = 0; rc == 0 && k < p->n_sources; k++)
         if (!p->sources[k].known) {
-            rc = store_file_digest(t->s->plan->store, p->sources[k].path, false, &p->sources[k].digest, e);
+            rc = store_file_digest(t->s->plan->store, p->sources[k].path, false, NULL, &p->sources[k].digest, e);
             p->sources[k].known = rc == 0;
         }
     if (rc == 0 && !p->keyed)

@@ -3,7 +3,7 @@
  * The user's files that nodes read: named by the operators, looked up in the stat cache in one transaction, and those
  * that it does not know digested in parallel, each once however many nodes read it.
  */
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,14 +24,15 @@ struct reading {
     const struct progress *progress;
     size_t n;
     struct read_job {
+        struct reading *all;
         const char *path;
         struct digest digest;
-        uint64_t bytes;
+        uint64_t bytes, told; /* of it */
         int rc;
         char *why;
     } *jobs;
-    _Atomic uint64_t done;
-    uint64_t total;
+    pthread_mutex_t mutex; /* guards what follows, and calls of the progress */
+    uint64_t done, total;
 };
 
 static int ask(struct plan *p, size_t i, struct err *e)
@@ -80,7 +81,7 @@ static int look_up(struct plan *p, struct want *wants, size_t *n_wants, struct e
         for (size_t k = 0; rc == 0 && k < n->n_sources; k++) {
             struct plan_source *s = &n->sources[k];
             struct err why;
-            int got = store_file_digest(p->store, s->path, true, &s->digest, &why);
+            int got = store_file_digest(p->store, s->path, true, NULL, &s->digest, &why);
             s->known = got == 0;
             if (got == ERR_NOTFOUND)
                 wants[(*n_wants)++] = (struct want){n, s, s->path};
@@ -100,21 +101,39 @@ static int look_up(struct plan *p, struct want *wants, size_t *n_wants, struct e
     return rc;
 }
 
+/* Several files are read at once: what is done of each adds up. */
+static void add_done(void *u, double done, double total, const char *unit)
+{
+    struct read_job *j = u;
+    struct reading *r = j->all;
+    (void)total;
+    pthread_mutex_lock(&r->mutex);
+    r->done += (uint64_t)done - j->told; /* a file that changes is read again: then this goes back */
+    j->told = (uint64_t)done;
+    progress_update(r->progress, (double)r->done, (double)r->total, unit);
+    pthread_mutex_unlock(&r->mutex);
+}
+
+static bool read_cancelled(void *u)
+{
+    const struct read_job *j = u;
+    return progress_cancelled(j->all->progress);
+}
+
 static void read_one(void *u, size_t i)
 {
     struct reading *r = u;
     struct read_job *j = &r->jobs[i];
+    struct progress p = {.u = j, .update = add_done, .cancelled = read_cancelled};
     struct err why;
-    if (progress_cancelled(r->progress)) {
+    if (read_cancelled(j)) {
         j->rc = ERR_CANCELLED;
         return;
     }
-    j->rc = store_file_digest(r->store, j->path, false, &j->digest, &why);
+    j->rc = store_file_digest(r->store, j->path, false, &p, &j->digest, &why);
     if (j->rc != 0)
         j->why = strdup(why.msg);
-    uint64_t done = atomic_fetch_add(&r->done, j->bytes) + j->bytes;
-    if (par_worker() == 0) /* the caller's own thread */
-        progress_update(r->progress, (double)done, (double)r->total, "bytes");
+    add_done(j, (double)j->bytes, 0, "bytes");
 }
 
 static int hand_out(struct reading *r, struct want *wants, size_t n, struct err *e)
@@ -150,10 +169,12 @@ static int read_all(struct plan *p, struct want *wants, size_t n, const struct p
         struct stat st;
         if (i && strcmp(wants[i].path, wants[i - 1].path) == 0)
             continue;
-        r.jobs[r.n] = (struct read_job){.path = wants[i].path, .bytes = stat(wants[i].path, &st) == 0 ? (uint64_t)st.st_size : 0};
+        r.jobs[r.n] = (struct read_job){.all = &r, .path = wants[i].path, .bytes = stat(wants[i].path, &st) == 0 ? (uint64_t)st.st_size : 0};
         r.total += r.jobs[r.n++].bytes;
     }
+    pthread_mutex_init(&r.mutex, NULL);
     par_for(r.n, read_one, &r);
+    pthread_mutex_destroy(&r.mutex);
     int rc = hand_out(&r, wants, n, e);
     for (size_t i = 0; i < r.n; i++)
         free(r.jobs[i].why);

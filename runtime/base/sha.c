@@ -42,7 +42,12 @@ void sha_bytes(const void *p, size_t n, struct digest *out)
 
 int sha_file(const char *path, struct digest *out, uint64_t *bytes, struct err *e)
 {
-    enum { CHUNK = 1 << 20 };
+    return sha_file_told(path, out, bytes, NULL, NULL, e);
+}
+
+int sha_file_told(const char *path, struct digest *out, uint64_t *bytes, bool (*more)(void *u, uint64_t done), void *u, struct err *e)
+{
+    enum { CHUNK = 1 << 20, TOLD = 16 * CHUNK };
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? err_set(e, ERR_NOTFOUND, "%s: no such file", path) : err_errno(e, "%s", path);
@@ -63,6 +68,8 @@ int sha_file(const char *path, struct digest *out, uint64_t *bytes, struct err *
             break;
         sha_add(s, p, (size_t)n);
         total += (uint64_t)n;
+        if (more && total % TOLD < (uint64_t)n && !more(u, total))
+            rc = err_set(e, ERR_CANCELLED, "cancelled");
     }
     if (s)
         sha_end(s, out);

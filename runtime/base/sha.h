@@ -6,6 +6,7 @@
 #ifndef PKG_BASE_SHA_H
 #define PKG_BASE_SHA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,8 @@ void sha_end(struct sha *s, struct digest *out);        /* frees s */
 
 void sha_bytes(const void *p, size_t n, struct digest *out);
 int sha_file(const char *path, struct digest *out, uint64_t *bytes, struct err *e); /* reads it; bytes may be NULL */
+/* The same, telling `more` after every few MiB how many bytes are done; false from it ends it with ERR_CANCELLED. */
+int sha_file_told(const char *path, struct digest *out, uint64_t *bytes, bool (*more)(void *u, uint64_t done), void *u, struct err *e);
 
 #define DIGEST_HEX 65
 void digest_hex(const struct digest *d, char out[DIGEST_HEX]); /* 64 lower-case digits and NUL */

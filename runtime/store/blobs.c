@@ -161,6 +161,20 @@ bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes)
     return blob_check(s, d, bytes, false, &why, &ignored) == 1;
 }
 
+bool store_verify_blob(struct store *s, const struct digest *d)
+{
+    struct err ignored;
+    const char *why;
+    char name[66];
+    int rc = blob_check(s, d, UINT64_MAX, true, &why, &ignored);
+    if (rc != 0) /* also when it could not be told */
+        return true;
+    blob_name(d, name);
+    blob_forget(s, d, &ignored);
+    unlinkat(s->blobs_fd, name, 0);
+    return false;
+}
+
 int store_blob_path(struct store *s, const struct digest *d, char **path, struct err *e)
 {
     struct buf b = {0};
@@ -236,7 +250,13 @@ static int renew(struct store *s, const struct digest *d, uint64_t bytes, struct
     return rc;
 }
 
-int store_put_file(struct store *s, const char *path, struct digest *out, uint64_t *bytes, struct err *e)
+static bool go_on(void *u, uint64_t done)
+{
+    (void)done;
+    return !progress_cancelled(u);
+}
+
+int store_put_file(struct store *s, const char *path, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e)
 {
     struct stat st, base;
     char *mine = NULL;
@@ -253,7 +273,7 @@ int store_put_file(struct store *s, const char *path, struct digest *out, uint64
         from = mine;
     }
     if (rc == 0)
-        rc = sha_file(from, out, bytes, e);
+        rc = sha_file_told(from, out, bytes, go_on, (void *)(uintptr_t)p, e);
     if (rc == 0)
         rc = renew(s, out, (uint64_t)st.st_size, e);
     if (rc == 0) {

@@ -4,12 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/check.h"
 #include "runtime/base/pack.h"
+
+static uint64_t sum_of(const struct digest *key, const void *p, size_t n)
+{
+    return check_bytes(check_bytes(0, key->b, sizeof key->b), p, n);
+}
 
 int record_encode(const struct record *r, struct buf *out, struct err *e)
 {
     struct buf desc = {0};
-    buf_puts(out, "R1");
+    size_t from = out->n;
+    buf_puts(out, "R2");
     pack_int(out, r->n_out, 4);
     for (size_t i = 0; i < r->n_out; i++) {
         const struct artifact *a = &r->out[i];
@@ -30,6 +37,9 @@ int record_encode(const struct record *r, struct buf *out, struct err *e)
         }
     }
     bool failed = out->failed || desc.failed;
+    if (!failed)
+        pack_int(out, sum_of(&r->key, out->p + from, out->n - from), 8);
+    failed = failed || out->failed;
     buf_release(&desc);
     return failed ? err_nomem(e, out->n, "a record") : 0;
 }
@@ -54,13 +64,27 @@ static void take_artifact(struct unpack *r, char **port, struct artifact *a, boo
     }
 }
 
-struct record *record_decode(struct str body, bool desc)
+/* What stands between the mark at the beginning and the sum at the end; bad unless the sum is right. */
+static struct unpack open_body(struct str body, const struct digest *key)
 {
     struct unpack r = {(const unsigned char *)body.p, body.n, false};
-    const unsigned char *magic = unpack_bytes(&r, 2);
-    struct record *rec = magic && memcmp(magic, "R1", 2) == 0 ? calloc(1, sizeof *rec) : NULL;
+    const unsigned char *mark = unpack_bytes(&r, 2);
+    if (!mark || (memcmp(mark, "R1", 2) != 0 && memcmp(mark, "R2", 2) != 0) || (mark[1] == '2' && r.n < 8))
+        r.bad = true;
+    else if (mark[1] == '2') {
+        struct unpack end = {r.p + (r.n -= 8), 8, false};
+        r.bad = unpack_int(&end, 8) != sum_of(key, body.p, body.n - 8);
+    }
+    return r;
+}
+
+struct record *record_decode(struct str body, const struct digest *key, bool desc)
+{
+    struct unpack r = open_body(body, key);
+    struct record *rec = r.bad ? NULL : calloc(1, sizeof *rec);
     if (!rec)
         return NULL;
+    rec->key = *key;
     size_t n = unpack_count(&r, 4 * 4 + sizeof(struct digest));
     rec->ports = calloc(n + 1, sizeof *rec->ports);
     rec->out = calloc(n + 1, sizeof *rec->out);

@@ -2,11 +2,13 @@
 #include "runtime/store/db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { DB_VERSION = 4, BUSY_MS = 60000 };
+enum { DB_VERSION = 5, BUSY_MS = 60000 };
 
 struct db {
     sqlite3 *h;
@@ -28,7 +30,7 @@ struct db {
 static const char schema[] =
     /* the user's files: digest by identity and times */
     "CREATE TABLE IF NOT EXISTS files (dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, digest BLOB,"
-    " path TEXT, PRIMARY KEY (dev, ino)) WITHOUT ROWID;"
+    " path TEXT, sum INTEGER, PRIMARY KEY (dev, ino)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS files_digest ON files (digest);"
     /* size and time of a blob when its content was last known to be right */
     "CREATE TABLE IF NOT EXISTS blobs (digest BLOB PRIMARY KEY, size INTEGER, mtime INTEGER) WITHOUT ROWID;"
@@ -46,13 +48,14 @@ static const char schema[] =
 
 /* Compiles only when everything is there. */
 static const char tables[] =
-    "SELECT f.digest, b.mtime, r.body, u.at, x.body, s.seen, t.status, n.nwritten, p.at, e.losses"
+    "SELECT f.sum, b.mtime, r.body, u.at, x.body, s.seen, t.status, n.nwritten, p.at, e.losses"
     " FROM files f, blobs b, records r, uses u, expanded x, specs s, runs t, run_nodes n, pins p, epoch e";
 
-static const char *const upgrades[DB_VERSION] = { /* from version 1, 2, 3 */
+static const char *const upgrades[DB_VERSION] = { /* from version 1, 2, 3, 4 */
     [1] = "ALTER TABLE run_nodes ADD COLUMN nread INTEGER; ALTER TABLE run_nodes ADD COLUMN nwritten INTEGER;",
     [2] = "ALTER TABLE specs ADD COLUMN seen BLOB; ALTER TABLE specs ADD COLUMN at INTEGER;",
     [3] = EPOCH,
+    [4] = "ALTER TABLE files ADD COLUMN sum INTEGER;",
 };
 
 static const char *const sql[Q_COUNT] = {
@@ -62,9 +65,9 @@ static const char *const sql[Q_COUNT] = {
     [Q_ROLLBACK] = "ROLLBACK",
     [Q_SYNC_FULL] = "PRAGMA synchronous=FULL",
     [Q_SYNC_NORMAL] = "PRAGMA synchronous=NORMAL",
-    [Q_FILE_GET] = "SELECT size, mtime, ctime, digest, path FROM files WHERE dev=? AND ino=?",
-    [Q_FILE_PUT] = "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?)",
-    [Q_FILE_BY_DIGEST] = "SELECT dev, ino, size, mtime, ctime, path FROM files WHERE digest=?",
+    [Q_FILE_GET] = "SELECT size, mtime, ctime, digest, path, sum FROM files WHERE dev=? AND ino=?",
+    [Q_FILE_PUT] = "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?)",
+    [Q_FILE_BY_DIGEST] = "SELECT dev, ino, size, mtime, ctime, path, sum FROM files WHERE digest=?",
     [Q_BLOB_GET] = "SELECT size, mtime FROM blobs WHERE digest=?",
     [Q_BLOB_PUT] = "INSERT OR REPLACE INTO blobs VALUES (?,?,?)",
     [Q_BLOB_DEL] = "DELETE FROM blobs WHERE digest=?",
@@ -103,6 +106,17 @@ static const char *const sql[Q_COUNT] = {
     [Q_EPOCH] = "SELECT nonce, losses FROM epoch",
 };
 
+/* For who opens it next. Best effort. */
+static void mark_broken(const struct db *d)
+{
+    struct buf b = {0};
+    buf_printf(&b, "%s.broken", d->path);
+    int fd = b.failed ? -1 : open(b.p, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd >= 0)
+        close(fd);
+    buf_release(&b);
+}
+
 static int fail(struct db *d, struct err *e, const char *what)
 {
     int rc = sqlite3_errcode(d->h), sys = sqlite3_system_errno(d->h);
@@ -114,6 +128,7 @@ static int fail(struct db *d, struct err *e, const char *what)
         return err_set(e, ERR_NOMEM, "%s: out of memory while %s", d->path, what);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+        mark_broken(d);
         return err_set(e, ERR_DAMAGED, "%s: the index is damaged (%s) while %s; run again, and it is set aside and made anew",
                        d->path, text, what);
     case SQLITE_BUSY:
@@ -174,7 +189,7 @@ static int prepare(struct db *d, struct err *e)
         for (int v = version; rc == 0 && v > 0 && v < DB_VERSION; v++)
             rc = exec(d, upgrades[v], e);
         if (rc == 0)
-            rc = exec(d, "PRAGMA user_version=4; COMMIT", e);
+            rc = exec(d, "PRAGMA user_version=5; COMMIT", e);
     }
     if (rc == 0 && !has_tables(d))
         rc = sqlite3_errcode(d->h) == SQLITE_ERROR ? err_set(e, ERR_DAMAGED, "%s: not the tables of pkgraph (%s)", d->path, sqlite3_errmsg(d->h))
@@ -340,6 +355,23 @@ bool db_col_digest(struct db *d, enum db_query q, int i, struct digest *out)
         return false;
     memcpy(out->b, p, sizeof out->b);
     return true;
+}
+
+int db_check(struct db *d, struct err *e)
+{
+    sqlite3_stmt *q = NULL;
+    int rc = sqlite3_prepare_v2(d->h, "PRAGMA integrity_check(1)", -1, &q, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(q);
+    if (rc == SQLITE_ROW) {
+        const char *z = (const char *)sqlite3_column_text(q, 0);
+        rc = z && strcmp(z, "ok") == 0 ? 0 : err_set(e, ERR_DAMAGED, "%s: the index is damaged: %.500s", d->path, z ? z : "");
+        if (rc != 0)
+            mark_broken(d);
+    } else
+        rc = fail(d, e, "it was being checked");
+    sqlite3_finalize(q);
+    return rc;
 }
 
 int64_t db_last_id(struct db *d)

@@ -33,7 +33,8 @@ enum db_query {
 struct db;
 
 /* Opens or makes the database. ERR_DAMAGED: not a database, or broken (the caller sets it aside and tries again);
- * ERR_UNSUPPORTED: of a newer pkgraph. */
+ * ERR_UNSUPPORTED: of a newer pkgraph. Opening reads little: a call that later meets damage leaves the empty file
+ * PATH.broken, and who opens the index next looks with db_check. */
 int db_open(const char *path, struct db **out, struct err *e);
 void db_close(struct db *d);
 
@@ -57,6 +58,8 @@ double db_col_num(struct db *d, enum db_query q, int i);
 struct str db_col_text(struct db *d, enum db_query q, int i);
 struct str db_col_blob(struct db *d, enum db_query q, int i);
 bool db_col_digest(struct db *d, enum db_query q, int i, struct digest *out); /* false: not 32 bytes */
+/* Reads every page (PRAGMA integrity_check). 0 sound; ERR_DAMAGED with the first thing that is wrong. */
+int db_check(struct db *d, struct err *e);
 int64_t db_last_id(struct db *d);
 int64_t db_changes(struct db *d);
 

@@ -328,13 +328,22 @@ static int verify_one(struct store *s, struct held_blob *b, bool dry_run, const 
     return 0;
 }
 
-int store_verify(struct store *s, bool dry_run, void (*found)(void *u, const char *digest_hex, const char *what), void *u,
+int store_verify(struct store *s, bool dry_run, void (*found)(void *u, const char *name, const char *what), void *u,
                  const struct progress *p, struct verify_result *out, struct err *e)
 {
     struct inventory v;
     uint64_t total = 0;
     *out = (struct verify_result){0};
-    int rc = inventory_load(s, &v, e);
+    pthread_mutex_lock(&s->mutex);
+    int rc = db_check(s->db, e);
+    pthread_mutex_unlock(&s->mutex);
+    out->index_damaged = rc == ERR_DAMAGED;
+    if (rc == ERR_DAMAGED && found)
+        found(u, "index", e->msg);
+    if (rc == 0)
+        rc = inventory_load(s, &v, e);
+    if (rc == ERR_DAMAGED)
+        return 0;
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < v.n_blobs; i++)
@@ -358,7 +367,7 @@ int store_verify(struct store *s, bool dry_run, void (*found)(void *u, const cha
         progress_update(p, (double)out->bytes, (double)total, "bytes");
     }
     for (size_t i = 0; rc >= 0 && i < v.n_records; i++) {
-        bool bad = false;
+        bool bad = v.records[i].damaged;
         for (size_t k = 0; k < v.records[i].n_blobs; k++)
             bad = bad || !v.blobs[v.records[i].blobs[k]].present;
         out->dropped += bad;

@@ -29,12 +29,14 @@ struct gc_result {
 int store_gc(struct store *s, const struct gc_options *o, const struct progress *p, struct gc_result *out, struct err *e);
 
 struct verify_result {
-    size_t blobs, damaged, dropped; /* dropped: records that named a damaged or missing blob */
+    size_t blobs, damaged, dropped; /* dropped: records that named a damaged or missing blob, or are damaged themselves */
+    bool index_damaged;
     uint64_t bytes;
 };
-/* Digests every blob. Damaged ones are removed and the records that name them dropped, unless dry_run; `found` (may be
- * NULL) is told of each: its digest and what is wrong. */
-int store_verify(struct store *s, bool dry_run, void (*found)(void *u, const char *digest_hex, const char *what), void *u,
+/* Digests every blob and reads every page of the index. Damaged blobs are removed and the records that name them dropped,
+ * unless dry_run; `found` (may be NULL) is told of each: its digest (or "index") and what is wrong. A damaged index is set
+ * aside when the store is opened the next time. */
+int store_verify(struct store *s, bool dry_run, void (*found)(void *u, const char *name, const char *what), void *u,
                  const struct progress *p, struct verify_result *out, struct err *e);
 
 struct store_usage {

@@ -91,7 +91,7 @@ struct names {
 
 static int take_body(struct str body, struct held_record *r, size_t index, struct names *names, struct err *e)
 {
-    struct record *rec = record_decode(body, false); /* NULL: damaged, names nothing */
+    struct record *rec = record_decode(body, &r->key, false); /* NULL: damaged, names nothing */
     struct buf types = {0};
     int rc = 0;
     for (size_t i = 0; rec && i < rec->n_out; i++) {
@@ -106,6 +106,7 @@ static int take_body(struct str body, struct held_record *r, size_t index, struc
             r->bytes += a->files[k].bytes;
         }
     }
+    r->damaged = !rec;
     record_free(rec);
     r->types = types.failed ? NULL : types.p ? types.p : strdup("");
     if (rc == 0 && !r->types)

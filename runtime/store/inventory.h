@@ -24,6 +24,7 @@ struct held_record {
     uint64_t bytes; /* as the record says */
     size_t n_blobs, *blobs; /* indexes, each once */
     bool pinned, gone;
+    bool damaged;   /* its row cannot be understood */
 };
 
 struct inventory {

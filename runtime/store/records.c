@@ -78,8 +78,7 @@ static int load(struct store *s, const struct digest *key, struct record **out, 
     db_start(db, Q_RECORD_GET);
     db_digest(db, Q_RECORD_GET, 1, key);
     int rc = db_step(db, Q_RECORD_GET, why);
-    if (rc == 1 && (r = record_decode(db_col_blob(db, Q_RECORD_GET, 4), true))) {
-        r->key = *key;
+    if (rc == 1 && (r = record_decode(db_col_blob(db, Q_RECORD_GET, 4), key, true))) {
         r->made_at = db_col_int(db, Q_RECORD_GET, 0);
         r->wall = db_col_num(db, Q_RECORD_GET, 1);
         r->cpu = db_col_num(db, Q_RECORD_GET, 2);

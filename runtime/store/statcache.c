@@ -11,10 +11,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/base/check.h"
 #include "runtime/base/fs.h"
 #include "runtime/store/store_private.h"
 
-enum { TICK_NS = 20000000, TRIES = 3 }; /* the kernel's coarse clock moves every 1 to 10 ms */
+enum { TRIES = 3 };
+static const int64_t tick_ns = 20000000;         /* the kernel's coarse clock moves every 1 to 10 ms */
+static const int64_t whole_ns = 2000000000;      /* file systems that keep whole seconds (ext3), or two (FAT) */
+
+/* How long two changes may leave the same ctime. A time without a fraction is that of a file system that keeps none. */
+static int64_t granularity(const struct stat *st)
+{
+    return st->st_ctim.tv_nsec ? tick_ns : whole_ns;
+}
 
 static bool same_state(const struct stat *a, const struct stat *b)
 {
@@ -29,6 +38,14 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* Over all of a row but the path, so that a damaged row is a file not read yet. */
+static int64_t row_sum(const struct stat *st, const struct digest *d)
+{
+    uint64_t h = check_word(check_word(0, (uint64_t)st->st_dev), (uint64_t)st->st_ino);
+    h = check_word(check_word(check_word(h, (uint64_t)st->st_size), (uint64_t)stat_mtime(st)), (uint64_t)stat_ctime(st));
+    return (int64_t)check_bytes(h, d->b, sizeof d->b);
+}
+
 static int cached(struct store *s, const char *path, const struct stat *st, struct digest *out, bool *moved, struct err *e)
 {
     pthread_mutex_lock(&s->mutex);
@@ -38,7 +55,7 @@ static int cached(struct store *s, const char *path, const struct stat *st, stru
     int rc = db_step(s->db, Q_FILE_GET, e);
     if (rc == 1) {
         rc = db_col_int(s->db, Q_FILE_GET, 0) == st->st_size && db_col_int(s->db, Q_FILE_GET, 1) == stat_mtime(st) &&
-             db_col_int(s->db, Q_FILE_GET, 2) == stat_ctime(st) && db_col_digest(s->db, Q_FILE_GET, 3, out);
+             db_col_int(s->db, Q_FILE_GET, 2) == stat_ctime(st) && db_col_digest(s->db, Q_FILE_GET, 3, out) && db_col_int(s->db, Q_FILE_GET, 5) == row_sum(st, out);
         *moved = rc == 1 && !str_is(db_col_text(s->db, Q_FILE_GET, 4), path);
     }
     db_end(s->db, Q_FILE_GET);
@@ -57,6 +74,7 @@ static int remember(struct store *s, const char *path, const struct stat *st, co
     db_int(s->db, Q_FILE_PUT, 5, stat_ctime(st));
     db_digest(s->db, Q_FILE_PUT, 6, d);
     db_text(s->db, Q_FILE_PUT, 7, str_of(path));
+    db_int(s->db, Q_FILE_PUT, 8, row_sum(st, d));
     int rc = db_step(s->db, Q_FILE_PUT, e);
     db_end(s->db, Q_FILE_PUT);
     pthread_mutex_unlock(&s->mutex);
@@ -73,19 +91,31 @@ static int stat_file(const char *path, struct stat *st, struct err *e)
 /* Sleeps until a later write would show in ctime. */
 static void let_clock_pass(const struct stat *st)
 {
-    int64_t left = stat_ctime(st) + TICK_NS - now_ns();
-    if (left > 0 && left <= TICK_NS) {
-        struct timespec t = {0, (long)left};
+    int64_t left = stat_ctime(st) + granularity(st) - now_ns();
+    if (left > 0 && left <= granularity(st)) {
+        struct timespec t = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
         nanosleep(&t, NULL);
     }
 }
 
-static int read_digest(const char *path, struct stat *st, struct digest *out, struct err *e)
+struct telling {
+    const struct progress *p;
+    const struct stat *st;
+};
+
+static bool tell(void *u, uint64_t done)
+{
+    const struct telling *t = u;
+    progress_update(t->p, (double)done, (double)t->st->st_size, "bytes");
+    return !progress_cancelled(t->p);
+}
+
+static int read_digest(const char *path, struct stat *st, const struct progress *p, struct digest *out, struct err *e)
 {
     for (int i = 0; i < TRIES; i++) {
         struct stat after;
         let_clock_pass(st);
-        int rc = sha_file(path, out, NULL, e);
+        int rc = sha_file_told(path, out, NULL, tell, &(struct telling){p, st}, e);
         if (rc == 0)
             rc = stat_file(path, &after, e);
         if (rc != 0)
@@ -97,7 +127,7 @@ static int read_digest(const char *path, struct stat *st, struct digest *out, st
     return err_set(e, ERR_INPUT, "%s: changes while it is read; run again when nobody writes to it", path);
 }
 
-int store_file_digest(struct store *s, const char *path, bool cached_only, struct digest *out, struct err *e)
+int store_file_digest(struct store *s, const char *path, bool cached_only, const struct progress *p, struct digest *out, struct err *e)
 {
     struct stat st;
     bool moved = false;
@@ -114,8 +144,8 @@ int store_file_digest(struct store *s, const char *path, bool cached_only, struc
     }
     if (cached_only)
         return err_set(e, ERR_NOTFOUND, "%s: not read yet", path);
-    rc = read_digest(path, &st, out, e);
-    if (rc == 0 && stat_ctime(&st) + TICK_NS <= now_ns()) {
+    rc = read_digest(path, &st, p, out, e);
+    if (rc == 0 && stat_ctime(&st) + granularity(&st) <= now_ns()) {
         struct err ignored; /* not being able to remember costs time only */
         remember(s, path, &st, out, &ignored);
     }
@@ -135,7 +165,7 @@ static int find_file(struct store *s, const struct digest *d, char **path, char 
         char *p = str_dup(db_col_text(db, Q_FILE_BY_DIGEST, 5));
         if (p && stat(p, &st) == 0 && (int64_t)st.st_dev == db_col_int(db, Q_FILE_BY_DIGEST, 0) &&
             (int64_t)st.st_ino == db_col_int(db, Q_FILE_BY_DIGEST, 1) && st.st_size == db_col_int(db, Q_FILE_BY_DIGEST, 2) &&
-            stat_mtime(&st) == db_col_int(db, Q_FILE_BY_DIGEST, 3) && stat_ctime(&st) == db_col_int(db, Q_FILE_BY_DIGEST, 4)) {
+            stat_mtime(&st) == db_col_int(db, Q_FILE_BY_DIGEST, 3) && stat_ctime(&st) == db_col_int(db, Q_FILE_BY_DIGEST, 4) && row_sum(&st, d) == db_col_int(db, Q_FILE_BY_DIGEST, 6)) {
             *path = p;
             continue;
         }

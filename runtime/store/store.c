@@ -115,6 +115,34 @@ static int set_aside(struct store *s, const char *index, const struct err *why, 
     return rc;
 }
 
+/* Opened, and looked through when somebody met damage in it. */
+static int open_sound(struct store *s, const char *index, struct err *e)
+{
+    struct buf mark = {0};
+    struct err ignored;
+    buf_printf(&mark, "%s.broken", index);
+    if (mark.failed) {
+        buf_release(&mark);
+        return err_nomem(e, 0, "a path");
+    }
+    bool doubt = fs_exists(mark.p);
+    int rc = db_open(index, &s->db, e);
+    if (rc == 0 && doubt && (rc = db_check(s->db, e)) != 0) {
+        db_close(s->db);
+        s->db = NULL;
+    }
+    if (rc == ERR_DAMAGED) {
+        struct err why = *e;
+        rc = set_aside(s, index, &why, e);
+        if (rc == 0)
+            rc = db_open(index, &s->db, e);
+    }
+    if (rc == 0)
+        fs_remove_tree(mark.p, &ignored);
+    buf_release(&mark);
+    return rc;
+}
+
 /* One process at a time opens the index, so that two do not set it aside at once. */
 static int open_index(struct store *s, struct err *e)
 {
@@ -128,15 +156,8 @@ static int open_index(struct store *s, struct err *e)
         if (errno != EINTR)
             rc = err_errno(e, "%s: cannot be locked; the store needs a file system with locks, such as a local disk: choose one with"
                               " --store DIR or $PKGRAPH_STORE", lock);
-    if (rc == 0) {
-        rc = db_open(index, &s->db, e);
-        if (rc == ERR_DAMAGED) {
-            struct err why = *e;
-            rc = set_aside(s, index, &why, e);
-            if (rc == 0)
-                rc = db_open(index, &s->db, e);
-        }
-    }
+    if (rc == 0)
+        rc = open_sound(s, index, e);
     if (fd >= 0)
         close(fd);
     free(index);

@@ -18,6 +18,7 @@
 #include "runtime/base/err.h"
 #include "runtime/base/json.h"
 #include "runtime/base/sha.h"
+#include "runtime/exec/progress.h"
 
 struct store;
 
@@ -36,13 +37,16 @@ int store_finish(struct store *s, struct err *e);
 
 /* Digest of a file through the stat cache (device, inode, size, mtime_ns, ctime_ns; distrusted when the file changed
  * within the clock's granularity of the reading). `cached_only`: ERR_NOTFOUND instead of reading the file. Remembers
- * where the content lies, for store_resolve. */
-int store_file_digest(struct store *s, const char *path, bool cached_only, struct digest *out, struct err *e);
+ * where the content lies, for store_resolve. p is told the bytes read of this file. */
+int store_file_digest(struct store *s, const char *path, bool cached_only, const struct progress *p, struct digest *out, struct err *e);
 
 /* ---- blobs ---- */
 
-int store_put_file(struct store *s, const char *path, struct digest *out, uint64_t *bytes, struct err *e); /* moves it in; on the disk when a record put later is */
+/* Moves the file in; it is on the disk when a record put later is. p can cancel it, and is told nothing. */
+int store_put_file(struct store *s, const char *path, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e);
 bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes);          /* cheap check: there, right size */
+/* Full check: reads the content. False: it is missing or was damaged and is now removed; its records are misses. */
+bool store_verify_blob(struct store *s, const struct digest *d);
 int store_blob_path(struct store *s, const struct digest *d, char **path, struct err *e); /* malloc'ed */
 /* A readable path with this content: blob, else a user's file whose stat still matches. ERR_NOTFOUND. malloc'ed. */
 int store_resolve(struct store *s, const struct digest *d, char **path, struct err *e);

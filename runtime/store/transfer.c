@@ -94,13 +94,12 @@ static struct record *unpack(const struct digest *key, const struct buf *b)
     if (memcmp(b->p + HEAD + DIGEST_HEX, hex, 64) != 0)
         return NULL;
     struct js *j = js_parse((struct str){rest.p, (size_t)n}, "record", &ignored);
-    struct record *r = j ? record_decode((struct str){rest.p + n, rest.n - (size_t)n}, true) : NULL;
+    struct record *r = j ? record_decode((struct str){rest.p + n, rest.n - (size_t)n}, key, true) : NULL;
     if (r && !sound(r)) {
         record_free(r);
         r = NULL;
     }
     if (r) {
-        r->key = *key;
         r->made_at = js_int(js_get(j, "made"), 0);
         r->wall = js_num(js_get(j, "wall"), 0);
         r->cpu = js_num(js_get(j, "cpu"), 0);
@@ -171,7 +170,7 @@ static int fetch_once(struct store *s, struct remote *r, const struct artifact_f
                                (unsigned long long)bytes, (unsigned long long)f->bytes);
     }
     if (rc == 0)
-        rc = store_put_file(s, path, &d, &bytes, e);
+        rc = store_put_file(s, path, p, &d, &bytes, e);
     if (rc == 0 && digest_cmp(&d, &f->digest) != 0) /* changed under our hands */
         rc = err_set(e, ERR_DAMAGED, "%s: changed while it was stored", path);
     if (fd >= 0)

@@ -21,6 +21,7 @@ flip() {
     # shellcheck disable=SC2059
     printf "\\$(printf %03o $((b ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
 }
+# what a flip leaves is a store whose next run ends well, at once or after having said what it found, with the same bytes
 flips=0
 while read -r f; do
     size=$(stat -c %s "whole/$f")
@@ -46,6 +47,64 @@ while read -r f; do
     done
 done < <(cd whole && find . -type f -size +0 | sed 's,^\./,,' | grep -v '^locks/' | sort)
 echo "$flips bit flips found or healed"
+
+# whole pages of the index gone bad
+pages=$(($(stat -c %s whole/index.sqlite) / 4096))
+for ((at = 0; at < pages; at++)); do
+    rm -rf s; cp -a whole s
+    head -c 4096 /dev/zero | tr '\0' '\377' | dd of=s/index.sqlite bs=4096 seek=$at conv=notrunc 2>/dev/null
+    pk run spec.yaml --store s -q; is_status 0 "page $at of the index"
+    blobs s >again.txt; comm -23 whole.txt again.txt | grep -q . && fail "page $at of the index: other bytes"
+    pk cache verify --store s # finds what the run had no need to read
+    [ "$status" = 0 ] || { pk cache verify --store s; is_status 0 "verify after page $at"; says "set aside" "verify after page $at"; }
+done
+rm -rf s; cp -a whole s
+head -c 4096 /dev/zero | tr '\0' '\377' | dd of=s/index.sqlite bs=4096 seek=3 conv=notrunc 2>/dev/null
+pk cache verify --store s; is_status 1 "verify of a damaged index"; says "index is damaged"
+pk cache verify --store s; is_status 0 "verify after it was set aside"; says "set aside"
+
+# a blob that rotted unseen and stops the node that reads it: found then, and made again
+rm -rf s; cp -a whole s
+data=$(grep -l '"prompt"\|"messages"\|"question"' s/blobs/*/* | head -1)
+[ -n "$data" ] || fail "no blob of rows"
+mtime=$(stat -c %y "$data"); flip "$data" 1; touch -d "$mtime" "$data"
+pk run spec.yaml --store s -q --force n; is_status 1 "a rotten input"; says "run again" "a rotten input"
+pk run spec.yaml --store s -q; is_status 0 "the run after a rotten input"
+blobs s >again.txt; comm -23 whole.txt again.txt | grep -q . && fail "a rotten input: other bytes"
+
+# flips in what a killed training leaves: its checkpoint, the log of the index, scratch
+cat >train.yaml <<'SPEC'
+pkgraph: 1
+nodes:
+  a: {op: synth, params: {split: train, rows: 256, difficulty: 3}}
+  m: {op: init, params: {hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 1, num_key_value_heads: 1, seed: 2}}
+  t: {op: train, inputs: {model: m, data: a}, params: {mode: full, compute: f32, max_length: 256, save_steps: 1, per_device_train_batch_size: 4, gradient_accumulation_steps: 1}}
+SPEC
+pk run train.yaml --store tw -q; is_status 0 "the undisturbed training"
+blobs tw >tw.txt
+"$PKGRAPH" run train.yaml --store killed -q >/dev/null 2>&1 &
+pid=$!
+for _ in $(seq 400); do [ -n "$(find killed/checkpoints -name '*.safetensors' 2>/dev/null)" ] && break; sleep 0.01; done
+kill -9 $pid; wait $pid 2>/dev/null
+[ -n "$(find killed/checkpoints -name '*.safetensors')" ] || fail "the training was killed too late: nothing to damage"
+flips=0
+while read -r f; do
+    size=$(stat -c %s "killed/$f")
+    case $f in blobs/*) continue ;; esac # as above
+    case $f in *.safetensors) places="9 $((size / 5)) $((size / 2)) $((size - 5))" ;; *) places="$((size / 2))" ;; esac
+    for at in $places; do
+        rm -rf s; cp -a killed s
+        mtime=$(stat -c %y "s/$f"); flip "s/$f" "$at"; touch -d "$mtime" "s/$f"
+        pk run train.yaml --store s -q
+        case $f in index*) [ "$status" = 0 ] || pk run train.yaml --store s -q ;; esac
+        is_status 0 "training after $f flipped at $at"
+        case $f in *.safetensors) says "starting from the beginning" "$f flipped at $at" ;; esac
+        blobs s >again.txt
+        comm -23 tw.txt again.txt | grep -q . && fail "$f flipped at $at: other bytes"
+        flips=$((flips + 1))
+    done
+done < <(cd killed && find . -type f -size +0 | sed 's,^\./,,' | grep -Ev '^(locks/|format)' | sort)
+echo "$flips bit flips in what a killed training left, found or healed"
 
 # newer format
 rm -rf s; cp -a whole s; chmod u+w s/format; echo "pkgraph store 99" >s/format

@@ -127,10 +127,10 @@ static int gc(struct store *s, const struct args *a)
     return STATUS_DONE;
 }
 
-static void damaged(void *u, const char *digest_hex, const char *what)
+static void damaged(void *u, const char *name, const char *what)
 {
     (void)u;
-    say_error("%.12s: %s", digest_hex, what);
+    say_error("%.12s: %s", name, what);
 }
 
 static int verify(struct store *s, const struct args *a)
@@ -141,6 +141,10 @@ static int verify(struct store *s, const struct args *a)
     bool dry = args_has(a, "dry-run");
     if (store_verify(s, dry, damaged, NULL, NULL, &r, &e) != 0)
         return failed(&e);
+    if (r.index_damaged) {
+        say("the next command sets the index aside and begins a new one: results are computed again, stored files are used");
+        return STATUS_FAILED;
+    }
     printf("%zu files, %s: %zu damaged; %zu record%s %s\n", r.blobs, text_bytes(x, (double)r.bytes), r.damaged, r.dropped,
            r.dropped == 1 ? "" : "s", dry ? "would be dropped" : "dropped");
     return r.damaged || r.dropped ? STATUS_FAILED : STATUS_DONE;
@@ -288,6 +292,8 @@ static int with_store(const struct args *a, const char *what)
     }
     if (store_open(store_folder(a), &s, &e) != 0)
         return failed(&e);
+    if (store_warning(s))
+        say("warning: %s", store_warning(s));
     int status = strcmp(what, "du") == 0       ? du(s, a)
                  : strcmp(what, "ls") == 0     ? ls(s, a)
                  : strcmp(what, "gc") == 0     ? gc(s, a)

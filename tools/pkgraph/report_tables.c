@@ -154,7 +154,7 @@ void report_provenance(struct report *r)
     html_section(&r->b, "provenance", "Provenance");
     buf_puts(&r->b, "<p class=\"dim\">");
     html_textf(&r->b, "Specification %s", fs_basename(g->file));
-    if (store_file_digest(r->s->store, g->file, false, &d, &e) == 0) {
+    if (store_file_digest(r->s->store, g->file, false, NULL, &d, &e) == 0) {
         buf_puts(&r->b, ", SHA-256 ");
         digest_code(&r->b, &d, "digest");
     }

@@ -115,6 +115,14 @@ void session_remember(struct session *s, const struct args *a)
     free(text);
 }
 
+/* Damage that shows only when the index is read: opening it anew sets it aside and begins another. */
+static int open_again(struct session *s, const struct args *a)
+{
+    store_close(s->store);
+    s->store = NULL;
+    return open_store(s, a, SESSION_STORE);
+}
+
 int session_open(struct session *s, const struct args *a, unsigned what)
 {
     *s = (struct session){0};
@@ -164,9 +172,17 @@ int session_plan(struct session *s, const struct args *a, bool read_sources)
     const char **force = args_all(a, "force", &n_force);
     plan_free(s->plan);
     s->plan = NULL;
-    int rc = force ? plan_make(s->graph, s->store, read_sources, force, n_force, &p, &s->plan, &e)
-                   : err_set(&e, ERR_NOMEM, "out of memory");
+    int rc = ERR_DAMAGED;
+    for (int tries = 0; force && rc == ERR_DAMAGED && tries < 2; tries++) {
+        if (tries && open_again(s, a) != STATUS_DONE)
+            break;
+        rc = plan_make(s->graph, s->store, read_sources, force, n_force, &p, &s->plan, &e);
+    }
+    if (!force)
+        rc = err_set(&e, ERR_NOMEM, "out of memory");
     free(force);
+    if (!s->store) /* what is wrong was said */
+        return STATUS_FAILED;
     if (shown)
         fputs("\r\033[K", stderr);
     if (rc == 0)

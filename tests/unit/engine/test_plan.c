@@ -141,7 +141,7 @@ static void test_null_plan(void **state)
     assert_int_equal(store_tmp_dir(f->s, &tmp, &e), 0);
     path = fs_join(tmp, "x");
     assert_int_equal(fs_write_atomic(path, "x", 1, &e), 0);
-    assert_int_equal(store_put_file(f->s, path, &file.digest, &file.bytes, &e), 0);
+    assert_int_equal(store_put_file(f->s, path, NULL, &file.digest, &file.bytes, &e), 0);
     struct artifact a = {.type = (char *)"text", .desc = js_object(), .n = 1, .files = &file};
     artifact_seal(&a);
     for (int i = 0; i < N; i++) {

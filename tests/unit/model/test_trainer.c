@@ -150,6 +150,51 @@ static void damaged(void **state)
     close_train_case(&c);
 }
 
+/* A bit that a disk has turned, anywhere in a checkpoint: training starts anew and gives the same bytes. */
+static void rotten(void **state)
+{
+    (void)state;
+    struct train_case c;
+    struct err e = {0};
+    struct outcome whole;
+    struct buf saved = {0};
+    char dir[] = "/tmp/pkg-train-XXXXXX", file[64];
+    open_train_case(&c, "gqa");
+    c.settings.save_steps = 1;
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/train.safetensors", dir);
+    assert_int_equal(train_in_pieces(&c, &c.settings, false, NULL, 0, NULL, &whole, &e), 0);
+    for (int k = 0; k < 12; k++) {
+        struct fuse f = {k ? 1L << 40 : 9, 0, ""}; /* the first is broken off and leaves the checkpoint */
+        struct progress p = {&f, NULL, warned, burnt};
+        struct weights *w = case_weights(&c, WEIGHTS_RESIDENT);
+        struct lora *l = case_lora(&c);
+        l->dropout = 0.1;
+        struct train_job job = {c.settings, w, l, &c.samples, NULL, &p};
+        job.s.checkpoint = file;
+        if (k) {
+            saved.p[saved.n * (size_t)(k - 1) / 11] ^= 4;
+            OK(fs_write_atomic(file, saved.p, saved.n, &e), e);
+            saved.p[saved.n * (size_t)(k - 1) / 11] ^= 4;
+        }
+        struct train_result res;
+        int rc = train_run(&job, &res, &e);
+        assert_int_equal(rc, k ? 0 : ERR_CANCELLED);
+        assert_int_equal(f.warnings, k > 0);
+        if (k == 0)
+            OK(fs_read(file, 1 << 24, &saved, &e), e);
+        else if (digest_params(l, w) != whole.digest)
+            fail_msg("other parameters after damage at %d of 11", k - 1);
+        train_result_release(&res);
+        lora_free(l);
+        weights_free(w);
+    }
+    buf_release(&saved);
+    train_result_release(&whole.res);
+    fs_remove_tree(dir, &e);
+    close_train_case(&c);
+}
+
 static void accumulation(void **state)
 {
     (void)state;
@@ -389,7 +434,7 @@ int main(void)
 {
     par_set_threads(1);
     const struct CMUnitTest tests[] = {cmocka_unit_test(batches),        cmocka_unit_test(schedules), cmocka_unit_test(resume),
-                                       cmocka_unit_test(damaged),        cmocka_unit_test(accumulation), cmocka_unit_test(threads),
+                                       cmocka_unit_test(damaged), cmocka_unit_test(rotten),        cmocka_unit_test(accumulation), cmocka_unit_test(threads),
                                        cmocka_unit_test(recompute), cmocka_unit_test(early_stopping), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ static struct digest put_text(struct fixture *f, const char *text)
     struct digest d;
     uint64_t bytes;
     char *path = write_file(f, "put", text);
-    if (store_put_file(f->s, path, &d, &bytes, &f->e) != 0)
+    if (store_put_file(f->s, path, NULL, &d, &bytes, &f->e) != 0)
         fail_msg("%s", f->e.msg);
     assert_int_equal(bytes, strlen(text));
     assert_false(fs_exists(path));

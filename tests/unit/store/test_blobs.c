@@ -33,10 +33,10 @@ static void test_only_files_of_its_own(void **state)
     struct stat st;
     char *user = write_file(f, "user", "mine"), *link_path = fs_join(f->dir, "link");
     assert_int_equal(symlink(user, link_path), 0);
-    assert_int_equal(store_put_file(f->s, link_path, &d, &bytes, &f->e), ERR_INTERNAL);
+    assert_int_equal(store_put_file(f->s, link_path, NULL, &d, &bytes, &f->e), ERR_INTERNAL);
     unlink(link_path);
     assert_int_equal(link(user, link_path), 0); /* another name of the user's file */
-    assert_int_equal(store_put_file(f->s, link_path, &d, &bytes, &f->e), 0);
+    assert_int_equal(store_put_file(f->s, link_path, NULL, &d, &bytes, &f->e), 0);
     assert_false(fs_exists(link_path));
     assert_int_equal(fs_write_atomic(user, "else", 4, &f->e), 0);
     char *blob = blob_path(f, &d);
@@ -73,11 +73,11 @@ static void test_user_files(void **state)
     struct fixture *f = *state;
     struct digest d, want;
     char *path = write_file(f, "data", "one"), *found = NULL;
-    assert_int_equal(store_file_digest(f->s, path, true, &d, &f->e), ERR_NOTFOUND);
-    assert_int_equal(store_file_digest(f->s, path, false, &d, &f->e), 0);
+    assert_int_equal(store_file_digest(f->s, path, true, NULL, &d, &f->e), ERR_NOTFOUND);
+    assert_int_equal(store_file_digest(f->s, path, false, NULL, &d, &f->e), 0);
     sha_bytes("one", 3, &want);
     assert_int_equal(digest_cmp(&d, &want), 0);
-    assert_int_equal(store_file_digest(f->s, path, true, &d, &f->e), 0);
+    assert_int_equal(store_file_digest(f->s, path, true, NULL, &d, &f->e), 0);
     assert_int_equal(store_resolve(f->s, &want, &found, &f->e), 0);
     assert_string_equal(found, path);
     free(found);
@@ -89,7 +89,7 @@ static void test_user_files(void **state)
         assert_non_null(w);
         fwrite(text, 1, (size_t)n, w);
         fclose(w);
-        assert_int_equal(store_file_digest(f->s, path, false, &d, &f->e), 0);
+        assert_int_equal(store_file_digest(f->s, path, false, NULL, &d, &f->e), 0);
         struct digest is;
         sha_bytes(text, (size_t)n, &is);
         assert_int_equal(digest_cmp(&d, &is), 0);
@@ -98,9 +98,9 @@ static void test_user_files(void **state)
     put_text(f, "one");
     assert_int_equal(store_resolve(f->s, &want, &found, &f->e), 0);
     free(found);
-    assert_int_equal(store_file_digest(f->s, f->dir, false, &d, &f->e), ERR_INPUT);
+    assert_int_equal(store_file_digest(f->s, f->dir, false, NULL, &d, &f->e), ERR_INPUT);
     unlink(path);
-    assert_int_equal(store_file_digest(f->s, path, false, &d, &f->e), ERR_INPUT);
+    assert_int_equal(store_file_digest(f->s, path, false, NULL, &d, &f->e), ERR_INPUT);
     free(path);
 }
 
@@ -109,11 +109,11 @@ static void test_moved_file(void **state)
     struct fixture *f = *state;
     struct digest d;
     char *a = write_file(f, "a", "text"), *b = fs_join(f->dir, "b"), *found = NULL;
-    assert_int_equal(store_file_digest(f->s, a, false, &d, &f->e), 0);
+    assert_int_equal(store_file_digest(f->s, a, false, NULL, &d, &f->e), 0);
     assert_int_equal(rename(a, b), 0);
     assert_int_equal(store_resolve(f->s, &d, &found, &f->e), ERR_NOTFOUND);
     assert_non_null(strstr(f->e.msg, a));
-    assert_int_equal(store_file_digest(f->s, b, false, &d, &f->e), 0);
+    assert_int_equal(store_file_digest(f->s, b, false, NULL, &d, &f->e), 0);
     assert_int_equal(store_resolve(f->s, &d, &found, &f->e), 0);
     assert_string_equal(found, b);
     free(found);

@@ -5,6 +5,10 @@
  */
 #include "store_helper.h"
 
+#include <fcntl.h>
+
+#include "runtime/store/db.h"
+
 #include <sys/mount.h>
 #include <sys/wait.h>
 
@@ -115,6 +119,74 @@ static void test_damaged_row(void **state)
     }
 }
 
+/* A page in the middle that turned to rubbish: opening does not see it, the first to read it says so, and who opens the
+ * index next begins a new one. */
+static void test_damaged_page(void **state)
+{
+    struct fixture *f = *state;
+    struct record *r = make_record(f, "one"), *got = NULL;
+    char *index = fs_join(f->store, "index.sqlite"), page[4096];
+    assert_int_equal(store_put_record(f->s, r, &f->e), 0);
+    store_close(f->s);
+    f->s = NULL;
+    int fd = open(index, O_RDWR), damaged = 0;
+    off_t n = lseek(fd, 0, SEEK_END);
+    memset(page, 0xff, sizeof page);
+    for (off_t at = 4096; at < n; at += 4096)
+        assert_int_equal(pwrite(fd, page, sizeof page, at), sizeof page);
+    close(fd);
+    reopen(f);
+    assert_null(store_warning(f->s));
+    damaged = store_get_record(f->s, &r->key, &got, &f->e);
+    assert_int_equal(damaged, ERR_DAMAGED);
+    reopen(f);
+    assert_non_null(strstr(store_warning(f->s), "set aside as index.sqlite.damaged-1"));
+    assert_false(recorded(f, &r->key));
+    assert_int_equal(store_put_record(f->s, r, &f->e), 0);
+    reopen(f);
+    assert_null(store_warning(f->s));
+    assert_true(recorded(f, &r->key));
+    free(index);
+    record_free(r);
+}
+
+/* A remembered digest of a user's file that is not what was written: the file is read again. */
+static void test_damaged_stat_row(void **state)
+{
+    struct fixture *f = *state;
+    struct digest d, wrong = {{7}};
+    struct db *db;
+    char *path = write_file(f, "user", "content"), *index = fs_join(f->store, "index.sqlite"), *found = NULL;
+    assert_int_equal(store_file_digest(f->s, path, false, NULL, &d, &f->e), 0);
+    assert_int_equal(store_file_digest(f->s, path, true, NULL, &d, &f->e), 0);
+    store_close(f->s);
+    f->s = NULL;
+    assert_int_equal(db_open(index, &db, &f->e), 0);
+    db_start(db, Q_FILE_BY_DIGEST);
+    db_digest(db, Q_FILE_BY_DIGEST, 1, &d);
+    assert_int_equal(db_step(db, Q_FILE_BY_DIGEST, &f->e), 1);
+    int64_t v[5], sum = db_col_int(db, Q_FILE_BY_DIGEST, 6);
+    for (int i = 0; i < 5; i++)
+        v[i] = db_col_int(db, Q_FILE_BY_DIGEST, i);
+    db_end(db, Q_FILE_BY_DIGEST);
+    db_start(db, Q_FILE_PUT);
+    for (int i = 0; i < 5; i++)
+        db_int(db, Q_FILE_PUT, i + 1, v[i]);
+    db_digest(db, Q_FILE_PUT, 6, &wrong);
+    db_text(db, Q_FILE_PUT, 7, str_of(path));
+    db_int(db, Q_FILE_PUT, 8, sum);
+    assert_int_equal(db_step(db, Q_FILE_PUT, &f->e), 0);
+    db_close(db);
+    reopen(f);
+    assert_int_equal(store_file_digest(f->s, path, true, NULL, &d, &f->e), ERR_NOTFOUND);
+    assert_int_equal(store_resolve(f->s, &wrong, &found, &f->e), ERR_NOTFOUND);
+    assert_int_equal(store_file_digest(f->s, path, false, NULL, &d, &f->e), 0);
+    sha_bytes("content", 7, &wrong);
+    assert_int_equal(digest_cmp(&d, &wrong), 0);
+    free(path);
+    free(index);
+}
+
 static size_t entries(struct fixture *f, const char *sub)
 {
     char *path = fs_join(f->store, sub), **names;
@@ -193,7 +265,7 @@ static void test_full_disk(void **state)
         if (rc == 0)
             rc = fs_write_atomic(path, big, 100000, &f->e);
         if (rc == 0)
-            rc = store_put_file(f->s, path, &d, &bytes, &f->e);
+            rc = store_put_file(f->s, path, NULL, &d, &bytes, &f->e);
         free(path);
         free(tmp);
     }
@@ -224,6 +296,6 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_newer), TEST(test_foreign), TEST(test_unwritable), TEST(test_damaged_index),
-                                       TEST(test_damaged_row), TEST(test_sweep), TEST(test_checkpoints), TEST(test_full_disk)};
+                                       TEST(test_damaged_row), TEST(test_damaged_page), TEST(test_damaged_stat_row), TEST(test_sweep), TEST(test_checkpoints), TEST(test_full_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
