@@ -54,6 +54,32 @@ int plan_key(struct plan *p, size_t i, const struct artifact *const *inputs, str
     return rc;
 }
 
+/* The artifacts at the node's inputs, in edge order; false when one is not there. */
+static bool gather(const struct plan *p, size_t i, const struct artifact **inputs)
+{
+    const struct node *g = &p->graph->nodes[i];
+    for (size_t k = 0; k < g->n_edges; k++) {
+        size_t from = (size_t)g->edges[k].from;
+        if (!p->nodes[from].record && p->nodes[from].same_as >= 0)
+            from = (size_t)p->nodes[from].same_as;
+        inputs[k] = plan_output(p, from, g->edges[k].from_port);
+        if (!inputs[k])
+            return false;
+    }
+    return true;
+}
+
+const struct js *plan_expanded(struct plan *p, size_t i)
+{
+    struct planned *n = &p->nodes[i];
+    struct err ignored;
+    const struct artifact **inputs = n->keyed && !n->expanded ? calloc(p->graph->nodes[i].n_edges + 1, sizeof *inputs) : NULL;
+    if (inputs && gather(p, i, inputs))
+        plan_key(p, i, inputs, &ignored);
+    free(inputs);
+    return n->expanded;
+}
+
 /* ---- reasons ---- */
 
 /* What the last run of the node had in its key, against what it has now. False: nothing to say. */
@@ -163,20 +189,22 @@ static bool inputs_known(struct plan *p, size_t i, const struct artifact **input
     return true;
 }
 
-static int look_up(struct plan *p, size_t i, struct keymap *running, struct err *e)
+static int look_up(struct plan *p, size_t i, const struct artifact *const *inputs, struct keymap *running, struct err *e)
 {
     struct planned *n = &p->nodes[i];
     struct err why = {0};
     int rc = n->forced ? ERR_NOTFOUND : store_get_record(p->store, &n->key, &n->record, &why);
     if (rc == 0) {
         n->state = NODE_UPTODATE;
-        n->record->expanded = js_ref(n->expanded);
         return 0;
     }
     if (rc != ERR_NOTFOUND) {
         *e = why;
         return rc;
     }
+    rc = plan_key(p, i, inputs, e); /* it will be asked for every field */
+    if (rc != 0)
+        return rc;
     n->state = NODE_RUN;
     int other = keymap_claim(running, &n->key, (int)i);
     if (other != (int)i) {
@@ -206,8 +234,9 @@ static int decide(struct plan *p, size_t i, const struct artifact **inputs, stru
             n->state = NODE_RUN;
             return plan_set_reason(n, e, "source %s not read yet", n->sources[k].label);
         }
-    int rc = plan_key(p, i, inputs, e);
-    return rc == 0 ? look_up(p, i, running, e) : rc;
+    int rc = key_compute(&p->graph->nodes[i], inputs, n->sources, n->n_sources, &n->key, NULL, e);
+    n->keyed = rc == 0;
+    return rc == 0 ? look_up(p, i, inputs, running, e) : rc;
 }
 
 static int decide_all(struct plan *p, struct err *e)

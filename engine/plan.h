@@ -22,7 +22,7 @@ struct planned {
     enum node_state state;
     bool keyed;
     struct digest key;
-    struct js *expanded;   /* the expanded key, when keyed */
+    struct js *expanded;   /* the expanded key: of nodes to run, of others when plan_expanded was asked; NULL else */
     struct record *record; /* when up to date or done */
     char *reason;          /* "never run", "learning_rate 0.0003 -> 0.001", "input lora changed", "lora runs first" */
     int same_as;           /* another node with the same key that computes it, -1: none */
@@ -53,6 +53,7 @@ void plan_free(struct plan *p);
 /* The artifact that node i gives at an output port (from its record), NULL: none yet, or not produced. */
 const struct artifact *plan_output(const struct plan *p, size_t i, int port);
 
+const struct js *plan_expanded(struct plan *p, size_t i); /* made when asked for; NULL: no key, or out of memory. One thread */
 /* Computes key and expanded key of node i whose input artifacts are known (in edge order). */
 int plan_key(struct plan *p, size_t i, const struct artifact *const *inputs, struct err *e);
 /* Why the keyed node i has to run, against its last run in the history: malloc'ed, NULL when out of memory. `gone`: what

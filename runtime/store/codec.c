@@ -24,7 +24,7 @@ int record_encode(const struct record *r, struct buf *out, struct err *e)
         if (a->desc)
             js_write(&desc, a->desc);
         else
-            buf_puts(&desc, "{}");
+            buf_puts(&desc, a->desc_text ? a->desc_text : "{}");
         pack_str(out, str_of(r->ports[i]));
         pack_str(out, str_of(a->type));
         buf_put(out, a->digest.b, sizeof a->digest.b);
@@ -44,23 +44,56 @@ int record_encode(const struct record *r, struct buf *out, struct err *e)
     return failed ? err_nomem(e, out->n, "a record") : 0;
 }
 
-static void take_artifact(struct unpack *r, char **port, struct artifact *a, bool desc)
+/* ---- reading: one block of memory, for a plan reads thousands ---- */
+
+struct sizes {
+    size_t outputs, files, text;
+};
+
+/* Where the pieces go. */
+struct room {
+    struct artifact_file *files;
+    char *text;
+};
+
+/* Reads past an artifact and adds up what it takes. */
+static void measure_artifact(struct unpack *r, struct sizes *z)
 {
-    struct err ignored;
-    *port = unpack_dup(r);
-    a->type = unpack_dup(r);
-    unpack_digest(r, &a->digest);
-    struct str json = unpack_str(r);
-    if (desc && !r->bad && !(a->desc = js_parse(json, "descriptor", &ignored)))
-        r->bad = true;
+    z->text += unpack_str(r).n + 1; /* port */
+    z->text += unpack_str(r).n + 1; /* type */
+    unpack_bytes(r, sizeof(struct digest));
+    z->text += unpack_str(r).n + 1; /* descriptor */
     size_t n = unpack_count(r, 4 + sizeof(struct digest) + 8);
-    a->files = calloc(n + 1, sizeof *a->files);
-    r->bad = r->bad || !a->files;
-    for (; !r->bad && a->n < n; a->n++) {
-        struct artifact_file *f = &a->files[a->n];
-        f->name = unpack_dup(r);
-        unpack_digest(r, &f->digest);
-        f->bytes = unpack_int(r, 8);
+    for (size_t i = 0; i < n && !r->bad; i++) {
+        z->text += unpack_str(r).n + 1;
+        unpack_bytes(r, sizeof(struct digest) + 8);
+    }
+    z->files += n;
+}
+
+static char *take_text(struct unpack *r, struct room *room)
+{
+    struct str s = unpack_str(r);
+    char *z = room->text;
+    memcpy(z, s.p, s.n);
+    z[s.n] = 0;
+    room->text += s.n + 1;
+    return z;
+}
+
+static void take_artifact(struct unpack *r, struct room *room, char **port, struct artifact *a)
+{
+    *port = take_text(r, room);
+    a->type = take_text(r, room);
+    unpack_digest(r, &a->digest);
+    a->desc_text = take_text(r, room);
+    a->n = unpack_count(r, 4 + sizeof(struct digest) + 8);
+    a->files = room->files;
+    room->files += a->n;
+    for (size_t k = 0; k < a->n; k++) {
+        a->files[k].name = take_text(r, room);
+        unpack_digest(r, &a->files[k].digest);
+        a->files[k].bytes = unpack_int(r, 8);
     }
 }
 
@@ -78,24 +111,30 @@ static struct unpack open_body(struct str body, const struct digest *key)
     return r;
 }
 
-struct record *record_decode(struct str body, const struct digest *key, bool desc)
+struct record *record_decode(struct str body, const struct digest *key)
 {
-    struct unpack r = open_body(body, key);
-    struct record *rec = r.bad ? NULL : calloc(1, sizeof *rec);
+    const struct unpack whole = open_body(body, key);
+    struct unpack r = whole;
+    struct sizes z = {.outputs = unpack_count(&r, 4 * 4 + sizeof(struct digest))};
+    for (size_t i = 0; i < z.outputs && !r.bad; i++)
+        measure_artifact(&r, &z);
+    if (r.bad || r.n)
+        return NULL;
+    /* nothing overflows: each was counted in a body that is in memory */
+    size_t head = sizeof(struct record) + z.outputs * (sizeof(struct artifact) + sizeof(char *)) + z.files * sizeof(struct artifact_file);
+    struct record *rec = malloc(head + z.text);
     if (!rec)
         return NULL;
+    memset(rec, 0, head);
+    rec->one_block = true;
     rec->key = *key;
-    size_t n = unpack_count(&r, 4 * 4 + sizeof(struct digest));
-    rec->ports = calloc(n + 1, sizeof *rec->ports);
-    rec->out = calloc(n + 1, sizeof *rec->out);
-    r.bad = r.bad || !rec->ports || !rec->out;
-    for (size_t i = 0; !r.bad && i < n; i++) {
-        rec->n_out = i + 1;
-        take_artifact(&r, &rec->ports[i], &rec->out[i], desc);
-    }
-    if (r.bad || r.n) {
-        record_free(rec);
-        return NULL;
-    }
+    rec->n_out = z.outputs;
+    rec->out = (struct artifact *)(rec + 1);
+    struct room room = {(struct artifact_file *)(rec->out + z.outputs), (char *)rec + head};
+    rec->ports = (char **)(room.files + z.files);
+    r = whole;
+    unpack_int(&r, 4);
+    for (size_t i = 0; i < z.outputs; i++)
+        take_artifact(&r, &room, &rec->ports[i], &rec->out[i]);
     return rec;
 }

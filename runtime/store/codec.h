@@ -13,8 +13,8 @@
 #include "runtime/store/store.h"
 
 int record_encode(const struct record *r, struct buf *out, struct err *e); /* ERR_NOMEM */
-/* A new record with key, ports and artifacts; without descriptors unless `desc`. NULL when the bytes are not those of a
- * record of this key (or memory is out). */
-struct record *record_decode(struct str body, const struct digest *key, bool desc);
+/* A new record with key, ports and artifacts (descriptors as text). NULL when the bytes are not those of a record of this key (or
+ * memory is out). */
+struct record *record_decode(struct str body, const struct digest *key);
 
 #endif

@@ -91,7 +91,7 @@ struct names {
 
 static int take_body(struct str body, struct held_record *r, size_t index, struct names *names, struct err *e)
 {
-    struct record *rec = record_decode(body, &r->key, false); /* NULL: damaged, names nothing */
+    struct record *rec = record_decode(body, &r->key); /* NULL: damaged, names nothing */
     struct buf types = {0};
     int rc = 0;
     for (size_t i = 0; rec && i < rec->n_out; i++) {

@@ -43,6 +43,15 @@ void artifact_seal(struct artifact *a)
     sha_end(s, &a->digest);
 }
 
+const struct js *artifact_desc(const struct artifact *a)
+{
+    struct err ignored;
+    struct artifact *own = (struct artifact *)(uintptr_t)a; /* what it is stays the same */
+    if (!a->desc && a->desc_text)
+        own->desc = js_parse(str_of(a->desc_text), "descriptor", &ignored);
+    return a->desc;
+}
+
 void artifact_release(struct artifact *a)
 {
     for (size_t i = 0; i < a->n; i++)
@@ -57,14 +66,18 @@ void record_free(struct record *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; i < r->n_out; i++) {
+    for (size_t i = 0; r->one_block && i < r->n_out; i++)
+        js_free(r->out[i].desc);
+    for (size_t i = 0; !r->one_block && i < r->n_out; i++) {
         if (r->out)
             artifact_release(&r->out[i]);
         if (r->ports)
             free(r->ports[i]);
     }
-    free(r->out);
-    free(r->ports);
+    if (!r->one_block) {
+        free(r->out);
+        free(r->ports);
+    }
     js_free(r->expanded);
     free(r);
 }
@@ -78,7 +91,7 @@ static int load(struct store *s, const struct digest *key, struct record **out, 
     db_start(db, Q_RECORD_GET);
     db_digest(db, Q_RECORD_GET, 1, key);
     int rc = db_step(db, Q_RECORD_GET, why);
-    if (rc == 1 && (r = record_decode(db_col_blob(db, Q_RECORD_GET, 4), key, true))) {
+    if (rc == 1 && (r = record_decode(db_col_blob(db, Q_RECORD_GET, 4), key))) {
         r->made_at = db_col_int(db, Q_RECORD_GET, 0);
         r->wall = db_col_num(db, Q_RECORD_GET, 1);
         r->cpu = db_col_num(db, Q_RECORD_GET, 2);

@@ -78,12 +78,14 @@ struct artifact_file {
 
 struct artifact {
     char *type;
-    struct js *desc;             /* descriptor */
+    struct js *desc;             /* descriptor; NULL: it has not been parsed, see artifact_desc */
+    const char *desc_text;       /* of a record that was read: the descriptor as JSON, in the record's memory; NULL: none */
     size_t n;
     struct artifact_file *files; /* by name, ascending */
     struct digest digest;        /* over type, names, digests (not the descriptor): what enters the keys of consumers */
 };
 
+const struct js *artifact_desc(const struct artifact *a); /* parsed when first asked for, by one thread; NULL: damaged, or none */
 void artifact_seal(struct artifact *a); /* sorts the files, computes the digest */
 void artifact_release(struct artifact *a);
 
@@ -96,6 +98,7 @@ struct record {
     double wall, cpu;        /* seconds of the run that made it */
     uint64_t peak_memory;    /* bytes */
     int64_t made_at;         /* unix seconds */
+    bool one_block;          /* it was read: ports, artifacts and files lie in the record's own memory */
 };
 
 /* 0 and *out (free with record_free) when the record is there and all its blobs pass the cheap check; ERR_NOTFOUND

@@ -94,7 +94,7 @@ static struct record *unpack(const struct digest *key, const struct buf *b)
     if (memcmp(b->p + HEAD + DIGEST_HEX, hex, 64) != 0)
         return NULL;
     struct js *j = js_parse((struct str){rest.p, (size_t)n}, "record", &ignored);
-    struct record *r = j ? record_decode((struct str){rest.p + n, rest.n - (size_t)n}, key, true) : NULL;
+    struct record *r = j ? record_decode((struct str){rest.p + n, rest.n - (size_t)n}, key) : NULL;
     if (r && !sound(r)) {
         record_free(r);
         r = NULL;

@@ -195,16 +195,16 @@ static struct js *explain_inputs(struct explainer *x, size_t i, const struct cha
 static struct js *explain_maker(struct explainer *x, size_t from, int port, const struct change *change, int depth)
 {
     const struct node *n = &x->s->graph->nodes[from];
-    const struct planned *p = &x->s->plan->nodes[from];
+    const struct js *now = plan_expanded(x->s->plan, from);
     const struct artifact *was, *is = plan_artifact(x->s->plan, from, port);
     struct record *old = maker_of(x->s, from, js_cstr(change->old), &was);
     struct changes facts = {0}, keys = {0};
     struct js *out = x->json ? js_object() : NULL, *expanded = NULL;
     struct err e = {0};
     if (was && is)
-        compare(&facts, "", was->desc, is->desc);
-    if (old && store_expanded(x->s->store, &old->key, &expanded, &e) == 0 && p->expanded)
-        compare(&keys, "", expanded, p->expanded);
+        compare(&facts, "", artifact_desc(was), artifact_desc(is));
+    if (old && store_expanded(x->s->store, &old->key, &expanded, &e) == 0 && now)
+        compare(&keys, "", expanded, now);
     if (out) {
         js_set(out, "input", js_new_cstr(change->field + 7));
         js_set(out, "from", js_new_cstr(n->id));
@@ -213,7 +213,7 @@ static struct js *explain_maker(struct explainer *x, size_t from, int port, cons
     } else {
         printf("\n%*s%s is %s (%s)%s\n", 2 * depth, "", change->field, n->id, n->op->name,
                !old ? ": another node gave it then, or its old result is no longer in the store" :
-               !keys.n && p->expanded ? ": the same key, and yet other content" : "");
+               !keys.n && now ? ": the same key, and yet other content" : "");
         if (facts.n)
             print_changes(&facts, "fact", depth);
         if (keys.n)
@@ -285,7 +285,7 @@ static void explain_keyed(struct explainer *x, size_t i, struct js *out)
     char when[TEXT_MAX];
     bool any;
     int64_t at = 0;
-    struct js *old = last_other(s, i, &any, &at), *now = p->keyed ? js_ref(p->expanded) : known_key(&s->graph->nodes[i]);
+    struct js *old = last_other(s, i, &any, &at), *now = p->keyed ? js_ref(plan_expanded(s->plan, i)) : known_key(&s->graph->nodes[i]);
     if (old && !p->keyed) {
         js_del(old, "inputs");
         js_del(old, "sources");
@@ -325,7 +325,7 @@ static void explain(struct explainer *x, size_t i, struct js *list)
         js_set(out, "state", js_new_cstr(node_state_name(p->state)));
         js_set(out, "reason", p->reason ? js_new_cstr(p->reason) : js_new_null());
         if (p->keyed)
-            js_set(out, "key", js_ref(p->expanded));
+            js_set(out, "key", js_ref(plan_expanded(x->s->plan, i)));
     } else {
         printf("%s (%s): %s%s%s\n", n->id, n->op->name, node_state_name(p->state), p->reason ? ": " : "",
                p->reason ? p->reason : "");

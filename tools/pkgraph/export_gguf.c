@@ -73,7 +73,7 @@ static int of_adapter(struct export_dir *d, struct resolver *r, const struct art
     struct model_config c;
     struct lora *l = NULL, *portable = NULL;
     const char *path;
-    int rc = model_config_parse(js_get(a->desc, "student"), "the adapter's student", &c, e);
+    int rc = model_config_parse(js_get(artifact_desc(a), "student"), "the adapter's student", &c, e);
     if (!rc)
         rc = adapter_read(r, a, &c, &l, e);
     if (!rc)

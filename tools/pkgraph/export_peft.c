@@ -66,7 +66,7 @@ int export_peft(struct export_dir *d, struct store *s, const struct artifact *ad
     struct model_config c;
     if (strcmp(adapter->type, "adapter") != 0)
         return err_set(e, ERR_INPUT, "--as peft is for adapters; this is of type %s", adapter->type);
-    int rc = model_config_parse(js_get(adapter->desc, "student"), "the adapter's student", &c, e);
+    int rc = model_config_parse(js_get(artifact_desc(adapter), "student"), "the adapter's student", &c, e);
     if (!rc)
         rc = adapter_read(&r, adapter, &c, &l, e);
     if (!rc && !(errors = calloc(l->n + 1, sizeof *errors)))

@@ -12,7 +12,7 @@
 static int print_descriptor(const struct artifact *a)
 {
     struct buf b = {0};
-    struct js *j = js_copy(a->desc), *files = js_array();
+    struct js *j = js_copy(artifact_desc(a)), *files = js_array();
     char hex[DIGEST_HEX];
     for (size_t i = 0; i < a->n; i++) {
         struct js *f = js_object();

@@ -19,7 +19,7 @@ static void test_round_trip(void **state)
     assert_int_equal(got->n_out, 1);
     assert_string_equal(got->ports[0], "out");
     assert_string_equal(got->out[0].type, "text");
-    assert_true(js_equal(got->out[0].desc, r->out[0].desc));
+    assert_true(js_equal(artifact_desc(&got->out[0]), r->out[0].desc));
     assert_int_equal(got->out[0].n, 2);
     assert_string_equal(got->out[0].files[0].name, "a.txt");
     assert_int_equal(digest_cmp(&got->out[0].files[0].digest, &r->out[0].files[0].digest), 0);
@@ -39,18 +39,18 @@ static void test_damaged_bits(void **state)
     struct record *r = make_record(f, "one"), *got;
     struct buf b = {0};
     assert_int_equal(record_encode(r, &b, &f->e), 0);
-    got = record_decode(buf_view(&b), &r->key, true);
+    got = record_decode(buf_view(&b), &r->key);
     assert_non_null(got);
     record_free(got);
     for (size_t i = 0; i < 8 * b.n; i++) {
         b.p[i / 8] = (char)(b.p[i / 8] ^ 1 << i % 8);
-        assert_null(record_decode(buf_view(&b), &r->key, true));
+        assert_null(record_decode(buf_view(&b), &r->key));
         b.p[i / 8] = (char)(b.p[i / 8] ^ 1 << i % 8);
     }
     for (size_t n = 0; n < b.n; n++)
-        assert_null(record_decode((struct str){b.p, n}, &r->key, true));
+        assert_null(record_decode((struct str){b.p, n}, &r->key));
     r->key.b[31] ^= 1;
-    assert_null(record_decode(buf_view(&b), &r->key, true));
+    assert_null(record_decode(buf_view(&b), &r->key));
     buf_release(&b);
     record_free(r);
 }
