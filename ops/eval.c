@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "ops/lib/data_samples.h"
+#include "ops/lib/eval_judge.h"
 #include "ops/lib/evaluation.h"
 #include "ops/lib/mmlu_set.h"
 #include "ops/lib/super_ni.h"
 #include "runtime/base/fs.h"
+#include "runtime/exec/http.h"
 #include "runtime/model/choices.h"
 
 /* ---- plan time ---- */
@@ -27,7 +29,8 @@ static int check_unused(struct op_infer *x, enum task t, struct err *e)
         bool used;
     } all[] = {{"path", from_file}, {"shots_path", gsm}, {"n_shot", gsm || mmlu}, {"cot", gsm}, {"chat", from_file},
                {"compat", gsm || mmlu || ni || t == TASK_EXACT}, {"subjects", mmlu}, {"split", ni}, {"per_task", ni}, {"judge", alpaca},
-               {"outputs", alpaca}, {"generator", alpaca}};
+               {"outputs", alpaca}, {"generator", alpaca}, {"reference", alpaca}, {"judge_model", alpaca}, {"judge_prompt", alpaca},
+               {"judge_verdicts", alpaca}, {"judge_order", alpaca}, {"judge_request", alpaca}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!all[i].used && op_is_given(a, all[i].name)) {
             op_blame_param(x, all[i].name);
@@ -90,17 +93,17 @@ static int check_alpaca(struct op_infer *x, struct err *e)
 {
     static const char *const files[] = {"judge", "outputs"};
     const struct op_args *a = op_infer_args(x);
-    op_blame_param(x, "judge");
-    if (op_is_set(a, "judge") && strstr(op_str(a, "judge"), "://"))
-        return err_set(e, ERR_UNSUPPORTED, "judge: %s: a judge behind an HTTP endpoint is not in this version; let it annotate the node's outputs.json "
-                       "(pkgraph export SPEC NODE.predictions DIR) elsewhere, and give the file of annotations", op_str(a, "judge"));
+    bool endpoint = op_is_set(a, "judge") && http_is_url(op_str(a, "judge"));
+    int rc = eval_judge_check(x, e);
+    if (rc)
+        return rc;
     for (int i = 0; i < 2; i++) {
         op_blame_param(x, files[i]);
-        if (op_is_set(a, files[i]) && !fs_exists(op_str(a, files[i])))
+        if (op_is_set(a, files[i]) && !(i == 0 && endpoint) && !fs_exists(op_str(a, files[i])))
             return err_set(e, ERR_INPUT, "%s: no such file", op_str(a, files[i]));
     }
     if (op_is_set(a, "outputs") && !op_is_set(a, "judge"))
-        return err_set(e, ERR_INPUT, "outputs takes the place of generating for a win rate, which needs `judge`: a file of annotations");
+        return err_set(e, ERR_INPUT, "outputs takes the place of generating for a win rate, which needs `judge`: a file of annotations, or an endpoint");
     return 0;
 }
 
@@ -200,10 +203,11 @@ static int super_ni_sources(const struct op_args *a, struct op_sources *s, struc
 
 static int eval_sources(const struct op_args *a, struct op_sources *s, struct err *e)
 {
-    static const char *const files[][2] = {{"shots_path", "exemplars"}, {"judge", "annotations"}, {"outputs", "outputs"}};
+    static const char *const files[][2] = {{"shots_path", "exemplars"}, {"judge", "annotations"}, {"outputs", "outputs"},
+                                            {"judge_prompt", "judge prompt"}, {"reference", "reference outputs"}};
     enum task t = task_of(a);
-    for (int i = 0; i < 3; i++)
-        if (op_is_set(a, files[i][0]) && !strstr(op_str(a, files[i][0]), "://") && op_source(s, files[i][1], op_str(a, files[i][0])))
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (op_is_set(a, files[i][0]) && !http_is_url(op_str(a, files[i][0])) && op_source(s, files[i][1], op_str(a, files[i][0])))
             return err_nomem(e, 0, "sources");
     if (!op_is_set(a, "path"))
         return 0;
@@ -290,9 +294,30 @@ static const struct param_def params[] = {
     {.name = "limit", .type = PARAM_INT, .fallback = "all", .unset = "all", .min = 1, .max = 1e12, .help = "this many rows only; named in the metrics"},
     {.name = "sample", .type = PARAM_ENUM, .fallback = "first", .choices = "first|random", .help = "which rows limit takes: the first, or a seeded sample"},
     {.name = "max_new_tokens", .type = PARAM_INT, .min = 1, .max = 1 << 20, .help = "tokens of an answer; unset: the protocol's (512; super_ni 256, alpaca 2048)"},
-    {.name = "judge", .type = PARAM_PATH, .help = "alpaca: a file of annotations ({instruction, preference}) made elsewhere, for the win rate"},
     {.name = "outputs", .type = PARAM_PATH, .help = "alpaca, with judge: the outputs.json of an earlier evaluation, instead of generating again"},
     {.name = "generator", .type = PARAM_STRING, .fallback = "pkgraph", .help = "alpaca: the name of the model in outputs.json"},
+    {.name = "judge", .type = PARAM_PATH,
+     .help = "alpaca, for the win rate: a file of annotations ({instruction, preference}) made elsewhere, or the address of an OpenAI-compatible API "
+             "(https://host/v1)"},
+    {.name = "judge_model", .type = PARAM_STRING, .help = "endpoint: the judging model's name there"},
+    {.name = "judge_key", .type = PARAM_STRING, .fallback = "PKGRAPH_JUDGE_KEY", .flags = PARAM_NOKEY,
+     .help = "endpoint: the environment variable that holds the key; unset by default: no key is sent"},
+    {.name = "reference", .type = PARAM_PATH, .help = "endpoint: the outputs to compare with ({instruction, output}); unset: those of the file of instructions"},
+    {.name = "judge_prompt", .type = PARAM_PATH, .help = "endpoint: a text with {instruction}, {output_1}, {output_2}; unset: ours"},
+    {.name = "judge_verdicts", .type = PARAM_STRINGS,
+     .help = "endpoint: the last word of the judge's answer when the first output is better, the second, for a tie; unset: [1, 2, tie]"},
+    {.name = "judge_order", .type = PARAM_ENUM, .choices = "random|both",
+     .help = "endpoint: which output stands first: drawn for each row (unset: random), or both orders are asked and their mean taken"},
+    {.name = "judge_request", .type = PARAM_MAP, .help = "endpoint: further members of the request; null takes one of ours away (temperature: 0, max_tokens: 64)"},
+    {.name = "judge_threads", .type = PARAM_INT, .fallback = "4", .min = 1, .max = 64, .flags = PARAM_NOKEY, .help = "endpoint: requests at once"},
+    {.name = "judge_rate", .type = PARAM_FLOAT, .min = 0.001, .max = 1e9, .flags = PARAM_NOKEY, .help = "endpoint: requests a minute at most"},
+    {.name = "judge_tries", .type = PARAM_INT, .fallback = "6", .min = 1, .max = 100, .flags = PARAM_NOKEY,
+     .help = "endpoint: tries of a request, with growing pauses or those that the server asks for"},
+    {.name = "judge_timeout", .type = PARAM_DURATION, .fallback = "2min", .min = 0.01, .max = 86400, .flags = PARAM_NOKEY, .help = "endpoint: of one try"},
+    {.name = "judge_max_cost", .type = PARAM_FLOAT, .min = 0, .max = 1e12, .flags = PARAM_NOKEY,
+     .help = "endpoint: stop before more than this is spent; what was answered is kept"},
+    {.name = "judge_price_in", .type = PARAM_FLOAT, .min = 0, .max = 1e12, .flags = PARAM_NOKEY, .help = "endpoint: the price of a million tokens asked"},
+    {.name = "judge_price_out", .type = PARAM_FLOAT, .min = 0, .max = 1e12, .flags = PARAM_NOKEY, .help = "endpoint: the price of a million tokens answered"},
     PARAM_SEED,
     PARAM_MAX_LENGTH,
     PARAM_TOO_LONG,
@@ -310,7 +335,8 @@ const struct op op_eval = {
            "A model that was trained in one wrapping of the turns can be far worse in another: `exact` and `template: train` evaluate in the form of "
            "training, the others by themselves in that of the published evaluation (one newline before the assistant turn).\n"
            "mmlu reads subject_test.csv and subject_dev.csv without a header line; with `limit` take `sample: random`, the first rows are of one subject. "
-           "alpaca also writes outputs.json for a judge; give its annotations (and, to save the time, outputs) to a second node for the win rate.",
+           "alpaca also writes outputs.json. For the win rate, give a second node that file (outputs) and a judge: annotations that were made elsewhere, or an endpoint, "
+           "which is asked about every row and leaves annotations.json. An interrupted evaluation goes on from the answers it has.",
     .inputs = inputs,
     .outputs = outputs,
     .params = params,

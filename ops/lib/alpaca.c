@@ -67,6 +67,7 @@ struct entry {
     struct buf text; /* instruction and input */
     struct question *q;
     double preference; /* NaN: none yet */
+    struct js *reference;
 };
 
 struct index {
@@ -83,8 +84,10 @@ static int by_text(const void *a, const void *b)
 
 static void index_release(struct index *x)
 {
-    for (size_t i = 0; x->v && i < x->n; i++)
+    for (size_t i = 0; x->v && i < x->n; i++) {
         buf_release(&x->v[i].text);
+        js_free(x->v[i].reference);
+    }
     free(x->v);
 }
 
@@ -158,16 +161,13 @@ static int take_preference(void *u, const struct js *row, const char *place, str
     return 0;
 }
 
-int alpaca_judge(const struct questions *q, const char *annotations, struct alpaca_judged *out, struct err *e)
+/* preference i of the entries: NaN: missing; infinite: asked for and not given. */
+static int count(struct index *x, struct alpaca_judged *out, struct err *e)
 {
-    struct index x = {.judged = out};
     double sum = 0, square = 0;
-    *out = (struct alpaca_judged){0};
-    int rc = index_make(q, &x, e);
-    if (rc == 0)
-        rc = questions_file(annotations, take_preference, &x, e);
-    for (size_t i = 0; rc == 0 && i < x.n; i++) {
-        double p = x.v[i].preference;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < x->n; i++) {
+        double p = x->v[i].preference;
         out->missing += isnan(p) != 0;
         out->failed += isinf(p) != 0;
         if (!isfinite(p))
@@ -177,17 +177,112 @@ int alpaca_judge(const struct questions *q, const char *annotations, struct alpa
         out->losses += p < 1.5;
         out->ties += p == 1.5;
         sum += p - 1;
-        if (js_set(x.v[i].q->extra, "preference", js_new_num(p)))
+        if (js_set(x->v[i].q->extra, "preference", js_new_num(p)))
             rc = err_nomem(e, 0, "preferences");
     }
-    if (rc == 0 && out->n == 0)
-        rc = err_set(e, ERR_INPUT, "%s: no annotation is for one of the instructions", annotations);
     double n = (double)out->n, mean = sum / (n > 0 ? n : 1);
-    for (size_t i = 0; rc == 0 && i < x.n; i++)
-        if (isfinite(x.v[i].preference))
-            square += (x.v[i].preference - 1 - mean) * (x.v[i].preference - 1 - mean);
+    for (size_t i = 0; rc == 0 && i < x->n; i++)
+        if (isfinite(x->v[i].preference))
+            square += (x->v[i].preference - 1 - mean) * (x->v[i].preference - 1 - mean);
     out->win_rate = 100 * mean;
     out->std_error = out->n > 1 ? 100 * sqrt(square / (n - 1) / n) : NAN;
+    return rc;
+}
+
+int alpaca_judge(const struct questions *q, const char *annotations, struct alpaca_judged *out, struct err *e)
+{
+    struct index x = {.judged = out};
+    *out = (struct alpaca_judged){0};
+    int rc = index_make(q, &x, e);
+    if (rc == 0)
+        rc = questions_file(annotations, take_preference, &x, e);
+    if (rc == 0)
+        rc = count(&x, out, e);
+    if (rc == 0 && out->n == 0)
+        rc = err_set(e, ERR_INPUT, "%s: no annotation is for one of the instructions", annotations);
     index_release(&x);
+    return rc;
+}
+
+/* ---- a judge of ours ---- */
+
+int alpaca_count(const struct questions *q, const double *preference, struct alpaca_judged *out, struct err *e)
+{
+    struct index x = {0};
+    *out = (struct alpaca_judged){0};
+    int rc = index_make(q, &x, e);
+    for (size_t i = 0; rc == 0 && i < x.n; i++)
+        x.v[i].preference = isnan(preference[x.v[i].q - q->v]) ? INFINITY : preference[x.v[i].q - q->v];
+    if (rc == 0)
+        rc = count(&x, out, e);
+    index_release(&x);
+    return rc;
+}
+
+void alpaca_instruction(const struct question *q, struct buf *out)
+{
+    put_instruction(q->extra, out);
+}
+
+static int take_reference(void *u, const struct js *row, const char *place, struct err *e)
+{
+    struct index *x = u;
+    if (js_kind(js_get(row, "instruction")) != JS_STRING || js_kind(js_get(row, "output")) != JS_STRING)
+        return err_set(e, ERR_INPUT, "%s: a row to compare with has the strings \"instruction\" and \"output\"", place);
+    struct entry *f = index_find(x, row);
+    if (f && !f->reference)
+        f->reference = js_ref(row);
+    return 0;
+}
+
+void alpaca_references_free(struct js **references, size_t n)
+{
+    for (size_t i = 0; references && i < n; i++)
+        js_free(references[i]);
+    free(references);
+}
+
+int alpaca_references(const struct questions *q, const char *path, struct js ***references, struct err *e)
+{
+    struct index x = {0};
+    struct js **v = *references = calloc(q->n ? q->n : 1, sizeof *v);
+    int rc = v ? index_make(q, &x, e) : err_nomem(e, q->n * sizeof *v, "references");
+    if (rc == 0)
+        rc = questions_file(path, take_reference, &x, e);
+    for (size_t i = 0; rc == 0 && i < x.n; i++) {
+        if (!x.v[i].reference)
+            rc = err_set(e, ERR_INPUT, "%s: no output to compare with for the instruction of row %zu", path, x.v[i].q->row);
+        v[x.v[i].q - q->v] = js_ref(x.v[i].reference);
+    }
+    index_release(&x);
+    return rc;
+}
+
+static int annotation(const struct question *q, const struct js *reference, const struct alpaca_verdict *v, const char *generator,
+                      const char *annotator, struct js *list)
+{
+    struct js *o = js_copy(q->extra);
+    const char *other = js_cstr(js_get(reference, "generator"));
+    js_del(o, "preference");
+    int bad = !o || js_set(o, "output_1", js_ref(js_get(reference, "output"))) || js_set(o, "output_2", js_new_str(buf_view(&q->output))) ||
+              js_set(o, "generator_1", js_new_cstr(other ? other : "reference")) || js_set(o, "generator_2", js_new_cstr(generator)) ||
+              js_set(o, "annotator", js_new_cstr(annotator)) || js_set(o, "preference", js_new_num(v->preference)) ||
+              js_set(o, "raw_completion", js_new_cstr(v->text));
+    if (bad) {
+        js_free(o);
+        return -1;
+    }
+    return js_push(list, o);
+}
+
+int alpaca_write_annotations(const struct questions *q, struct js *const *references, const struct alpaca_verdict *v, const char *generator,
+                             const char *annotator, const char *path, struct err *e)
+{
+    struct js *list = js_array();
+    int bad = list == NULL;
+    for (size_t i = 0; i < q->n && !bad; i++)
+        bad = annotation(&q->v[i], references[i], &v[i], generator, annotator, list);
+    int rc = bad ? err_nomem(e, 0, "annotations") : js_save(path, list, e);
+    js_free(list);
     return rc;
 }

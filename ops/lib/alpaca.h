@@ -22,4 +22,20 @@ struct alpaca_judged {
 };
 int alpaca_judge(const struct questions *q, const char *annotations, struct alpaca_judged *out, struct err *e);
 
+/* The instruction, and the input under it, as the model was asked. */
+void alpaca_instruction(const struct question *q, struct buf *out);
+/* What the outputs are compared with: references (q->n, malloc'ed; each released with js_free) are {output, generator} of the rows of
+ * `path` with the same instruction. A question without one is ERR_INPUT. */
+int alpaca_references(const struct questions *q, const char *path, struct js ***references, struct err *e);
+void alpaca_references_free(struct js **references, size_t n);
+/* Counts preferences (q->n; NaN: none) as those of a file, and leaves each in the prediction's line. */
+int alpaca_count(const struct questions *q, const double *preference, struct alpaca_judged *out, struct err *e);
+/* AlpacaEval's annotations: {instruction, output_1, generator_1, output_2, generator_2, annotator, preference, raw_completion}. */
+struct alpaca_verdict {
+    double preference;
+    const char *text;
+};
+int alpaca_write_annotations(const struct questions *q, struct js *const *references, const struct alpaca_verdict *v, const char *generator,
+                             const char *annotator, const char *path, struct err *e);
+
 #endif

@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "ops/lib/alpaca.h"
+#include "ops/lib/eval_judge.h"
 #include "ops/lib/evaluation.h"
 #include "ops/lib/questions.h"
 #include "ops/lib/resume.h"
 #include "ops/lib/super_ni.h"
+#include "runtime/exec/http.h"
 
 enum { SUPER_NI_SOURCE = 1024 }; /* tokens of a prompt before it is wrapped */
 
@@ -152,12 +154,28 @@ static int text_metrics(const struct questions *q, struct metrics *m, struct err
     return rc;
 }
 
+static void judged_metrics(struct metrics *m, const struct alpaca_judged *j)
+{
+    if (j->n)
+        metrics_add(m, "win_rate", j->win_rate, j->std_error, true);
+    metrics_by(m, "counts", "judged", (double)j->n);
+    metrics_by(m, "counts", "wins", (double)j->wins);
+    metrics_by(m, "counts", "losses", (double)j->losses);
+    metrics_by(m, "counts", "ties", (double)j->ties);
+}
+
 static int judge_metrics(struct evaluation *v, const struct questions *q, struct metrics *m, struct err *e)
 {
     struct alpaca_judged j;
     if (!op_is_set(v->a, "judge"))
         return 0;
     const char *file = op_str(v->a, "judge");
+    if (http_is_url(file)) {
+        int rc = eval_judge(v, q, m, &j, e);
+        if (rc == 0)
+            judged_metrics(m, &j);
+        return rc;
+    }
     int rc = alpaca_judge(q, file, &j, e);
     if (rc)
         return rc;
@@ -166,11 +184,7 @@ static int judge_metrics(struct evaluation *v, const struct questions *q, struct
                       file, j.missing, q->n, j.failed);
     if (j.other)
         progress_warn(op_progress(v->r), "%s: %zu annotations judged another output (output_2) than the one evaluated here", file, j.other);
-    metrics_add(m, "win_rate", j.win_rate, j.std_error, true);
-    metrics_by(m, "counts", "judged", (double)j.n);
-    metrics_by(m, "counts", "wins", (double)j.wins);
-    metrics_by(m, "counts", "losses", (double)j.losses);
-    metrics_by(m, "counts", "ties", (double)j.ties);
+    judged_metrics(m, &j);
     metrics_by(m, "counts", "other_output", (double)j.other);
     return 0;
 }
@@ -189,6 +203,8 @@ static void put_protocol(const struct evaluation *v, struct buf *out)
         buf_puts(out, ", plain");
     else if (task_train_form(v->a))
         buf_puts(out, ", training form");
+    if (v->task == TASK_ALPACA && op_is_set(v->a, "judge") && http_is_url(op_str(v->a, "judge")))
+        buf_printf(out, ", judged by %s%s", op_str(v->a, "judge_model"), eval_judge_both(v->a) ? " in both orders" : "");
     if (v->task != TASK_ALPACA && strcmp(op_str(v->a, "compat"), "reference") == 0)
         buf_puts(out, ", reference");
 }

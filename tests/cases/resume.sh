@@ -4,16 +4,16 @@
 
 mkdir -p mmlu/test mmlu/dev
 for s in anatomy sociology virology; do
-    for i in $(seq 1 200); do printf 'Question %s of %s %s?,one,two,three,four,%s\n' "$i" $s "$(seq -s ' ' 1 40)" "$(echo ABCD | cut -c$((i % 4 + 1)))"; done >mmlu/test/${s}_test.csv
+    for i in $(seq 1 120); do printf 'Question %s of %s %s?,one,two,three,four,%s\n' "$i" $s "$(seq -s ' ' 1 40)" "$(echo ABCD | cut -c$((i % 4 + 1)))"; done >mmlu/test/${s}_test.csv
     for i in 1 2 3 4 5; do printf 'Shot %s of %s?,a,b,c,d,A\n' $i $s; done >mmlu/dev/${s}_dev.csv
 done
 python3 - <<'P'
 import json
 with open("gsm.jsonl", "w") as f:
-    for i in range(140):
+    for i in range(100):
         f.write(json.dumps({"question": f"{i} + {i * 7 % 50}{'?' * (i % 9)}", "answer": f"so\n#### {i + i * 7 % 50}"}) + "\n")
 P
-model='hidden_size: 32, intermediate_size: 64, num_hidden_layers: 4, num_attention_heads: 2, num_key_value_heads: 1, seed: 1, max_position_embeddings: 2048'
+model='hidden_size: 32, intermediate_size: 64, num_hidden_layers: 3, num_attention_heads: 2, num_key_value_heads: 1, seed: 1, max_position_embeddings: 2048'
 cat >s.yaml <<Y
 pkgraph: 1
 name: resume
@@ -21,8 +21,8 @@ defaults: {eval: {compute: f32}, generate: {compute: f32}}
 nodes:
   m: {op: init, params: {$model}}
   d: {op: synth, params: {rows: 2500, difficulty: 3}}
-  gsm: {op: eval, inputs: {model: m}, params: {task: gsm8k, path: gsm.jsonl, max_new_tokens: 64, shots_path: gsm.jsonl, n_shot: 4}}
-  drawn: {op: generate, inputs: {model: m, data: d}, params: {limit: 140, max_new_tokens: 64, temperature: 0.8, seed: 3}}
+  gsm: {op: eval, inputs: {model: m}, params: {task: gsm8k, path: gsm.jsonl, max_new_tokens: 48, shots_path: gsm.jsonl, n_shot: 4}}
+  drawn: {op: generate, inputs: {model: m, data: d}, params: {limit: 100, max_new_tokens: 48, temperature: 0.8, seed: 3}}
   mmlu: {op: eval, inputs: {model: m}, params: {task: mmlu, path: mmlu, n_shot: 5}}
   loss: {op: eval, inputs: {model: m, data: d}, params: {task: loss}}
 Y
