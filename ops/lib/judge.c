@@ -419,6 +419,7 @@ static int set_up(struct judging *j, struct op_run *r, size_t n_pairs, struct er
     const struct judge_options *o = j->o;
     static const char path[] = "/chat/completions";
     struct buf url = {0};
+    /* no watch may see (and a memo remember) it; no plan depends on it */
     j->secret = getenv(o->key) && *getenv(o->key) ? getenv(o->key) : NULL;
     if (!j->secret && o->need_key)
         return err_set(e, ERR_INPUT, "judge_key: the environment variable $%s is not set", o->key);
