@@ -60,7 +60,10 @@ static int read_range(struct sweep_key *k, const struct ynode *y, struct scope *
     }
     double n = v[2] != 0 ? floor((v[1] - v[0]) / v[2] + 1e-9) + 1 : 0;
     if (!(n >= 1 && n <= SWEEP_VALUES)) {
-        diag_value(s->d, DIAG_ERROR, y, NULL, n > SWEEP_VALUES ? "the range has more than 10000 values" : "the range has no values");
+        if (n > SWEEP_VALUES)
+            diag_value(s->d, DIAG_ERROR, y, NULL, "the range has more than %d values", SWEEP_VALUES);
+        else
+            diag_value(s->d, DIAG_ERROR, y, NULL, "the range has no values");
         return ERR_INPUT;
     }
     k->v = arena_array(s->arena, (size_t)n, sizeof *k->v);
@@ -78,7 +81,10 @@ static int read_range(struct sweep_key *k, const struct ynode *y, struct scope *
 static int read_list(struct sweep_key *k, const struct ynode *y, struct scope *s)
 {
     if (y->n == 0 || y->n > SWEEP_VALUES) {
-        diag_value(s->d, DIAG_ERROR, y, NULL, y->n ? "more than 10000 values" : "the list of values is empty");
+        if (y->n)
+            diag_value(s->d, DIAG_ERROR, y, NULL, "more than %d values", SWEEP_VALUES);
+        else
+            diag_value(s->d, DIAG_ERROR, y, NULL, "the list of values is empty");
         return ERR_INPUT;
     }
     k->v = arena_array(s->arena, y->n, sizeof *k->v);

@@ -8,7 +8,7 @@
 
 #include "engine/vars.h"
 
-enum { SWEEP_KEYS = 64, SWEEP_VALUES = 10000, SWEEP_POINTS = 100000 };
+enum { SWEEP_KEYS = 64, SWEEP_VALUES = 100000, SWEEP_POINTS = 100000 };
 
 struct sweep_value {
     const struct ynode *y;

@@ -23,7 +23,7 @@ quick() {
 { printf 'pkgraph: 1\nx-a: '; head -c 10000 /dev/zero | tr '\0' '{'; } >s.yaml; quick "nested braces" "s.yaml:2:"
 printf 'pkgraph: 1\nnodes:\n  m: {op: synth}\nsweep: {m.rows: {from: 1, to: 9000}, m.seed: {from: 1, to: 9000}, m.difficulty: [1, 2, 3]}\n' >s.yaml
 quick "a billion points" "points"
-printf 'pkgraph: 1\nnodes:\n  m: {op: synth}\nsweep: {m.rows: {from: 1, to: 1e18, step: 1e-9}}\n' >s.yaml; quick "an endless range" "more than 10000 values"
+printf 'pkgraph: 1\nnodes:\n  m: {op: synth}\nsweep: {m.rows: {from: 1, to: 1e18, step: 1e-9}}\n' >s.yaml; quick "an endless range" "more than 100000 values"
 {
     printf 'pkgraph: 1\ndefaults: {train: {mode: full, gradient_accumulation_steps: 1}}\nnodes:\n  d: {op: synth}\n'
     echo '  n0: {op: init, params: {hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 1}}'
