@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ops/lib/data_samples.h"
+#include "ops/lib/distillation.h"
 #include "ops/lib/metrics.h"
 #include "ops/lib/model_out.h"
 #include "runtime/base/fs.h"
@@ -42,17 +43,6 @@ static int need_validation(struct op_infer *x, struct err *e)
 static int check_mode(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
-    op_blame_param(x, "distill");
-    if (strcmp(op_str(a, "distill"), "none") != 0)
-        return err_set(e, ERR_UNSUPPORTED, "distill: %s is not in this version; train on data (distill: none)", op_str(a, "distill"));
-    if (op_input_count(a, "teacher")) {
-        op_blame_input(x, "teacher");
-        return err_set(e, ERR_UNSUPPORTED, "a teacher is used by distillation alone, which is not in this version; leave the input away");
-    }
-    if (op_is_given(a, "temperature")) {
-        op_blame_param(x, "temperature");
-        return err_set(e, ERR_UNSUPPORTED, "temperature belongs to distillation, which is not in this version");
-    }
     op_blame_param(x, "mode");
     if (!is_full(a) && !op_input_count(a, "adapter"))
         return err_set(e, ERR_INPUT, "mode: lora trains an adapter: connect one at the input `adapter` (op lora-init), or set mode: full");
@@ -66,6 +56,60 @@ static int check_mode(struct op_infer *x, struct err *e)
     return 0;
 }
 
+static bool distills(const struct op_args *a, const char *how)
+{
+    return strcmp(op_str(a, "distill"), how) == 0;
+}
+
+/* Type of the artifact at the input `teacher`. */
+static bool teacher_is(const struct op_args *a, const char *type)
+{
+    const char *t = js_cstr(js_get(op_input(a, "teacher"), "type"));
+    return t && strcmp(t, type) == 0;
+}
+
+static int check_offline(struct op_infer *x, struct err *e)
+{
+    const struct op_args *a = op_infer_args(x);
+    bool model = teacher_is(a, "model");
+    int64_t rows = js_int(js_get(op_input(a, "teacher"), "rows"), -1), own = data_samples_rows(a, "data");
+    if (teacher_is(a, "predictions"))
+        return err_set(e, ERR_INPUT, "distill: offline compares logits: connect a teacher-logits node, or the teacher's model, at `teacher`; predictions are for distill: online");
+    struct js *facts = model ? vocabulary_facts(op_input(a, "teacher")) : js_copy(js_get(op_input(a, "teacher"), "vocabulary"));
+    int rc = vocabulary_same(facts, op_input(a, "model"), e);
+    js_free(facts);
+    if (rc == 0 && !model && rows >= 0 && own >= 0 && rows != own)
+        rc = err_set(e, ERR_INPUT, "the teacher's logits are of %lld rows, data has %lld: make them from the same data", (long long)rows, (long long)own);
+    op_blame_param(x, "top_k");
+    if (rc == 0 && !model && op_is_given(a, "top_k"))
+        rc = err_set(e, ERR_INPUT, "top_k is a parameter of the teacher-logits node here; in train it belongs to a teacher's model at `teacher`");
+    return rc;
+}
+
+static int check_distill(struct op_infer *x, struct err *e)
+{
+    static const char *const only[] = {"temperature", "distill_weight", "top_k"};
+    const struct op_args *a = op_infer_args(x);
+    for (size_t i = 0; i < sizeof only / sizeof *only; i++)
+        if (op_is_given(a, only[i]) && !distills(a, "offline")) {
+            op_blame_param(x, only[i]);
+            return err_set(e, ERR_INPUT, "%s belongs to distill: offline", only[i]);
+        }
+    op_blame_param(x, "distill");
+    if (!distills(a, "none") && !op_input_count(a, "teacher"))
+        return err_set(e, ERR_INPUT, "distill: %s needs a teacher: connect %s at the input `teacher`", op_str(a, "distill"),
+                       distills(a, "offline") ? "a teacher-logits node (or the teacher's model)" : "a generate node, which wrote the teacher's answers to the same data,");
+    op_blame_input(x, "teacher");
+    if (distills(a, "none") && op_input_count(a, "teacher"))
+        return err_set(e, ERR_INPUT, "a teacher is used by distillation alone: set distill: offline (logits) or online (its answers), or leave the input away");
+    if (distills(a, "offline"))
+        return check_offline(x, e);
+    const char *task = js_cstr(js_get(op_input(a, "teacher"), "task"));
+    if (distills(a, "online") && (!teacher_is(a, "predictions") || (task && strcmp(task, "generate") != 0)))
+        return err_set(e, ERR_INPUT, "distill: online trains on text that the teacher wrote: connect a generate node at `teacher`");
+    return 0;
+}
+
 static int check_steps(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
@@ -73,6 +117,9 @@ static int check_steps(struct op_infer *x, struct err *e)
     op_blame_param(x, "batch_tokens");
     if (op_is_set(a, "batch_tokens") && op_is_given(a, "per_device_train_batch_size"))
         return err_set(e, ERR_INPUT, "batch_tokens and per_device_train_batch_size both set the size of a micro-batch; give one of them");
+    op_blame_param(x, "group_by_length");
+    if (op_bool(a, "group_by_length") && !op_bool(a, "shuffle"))
+        return err_set(e, ERR_INPUT, "group_by_length changes the shuffled order, and shuffle is false, which keeps that of the file; set one of them");
     op_blame_param(x, "gradient_accumulation_steps");
     if (rows >= 0 && !op_is_set(a, "batch_tokens") && (rows + batch - 1) / batch < acc)
         return err_set(e, ERR_INPUT,
@@ -112,6 +159,8 @@ static int train_infer(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
     int rc = check_mode(x, e);
+    if (rc == 0)
+        rc = check_distill(x, e);
     if (rc == 0)
         rc = need_validation(x, e);
     if (rc == 0)
@@ -174,6 +223,12 @@ static void train_cost(const struct op_args *a, struct op_cost *cost)
     cost->peak_memory = weights_memory(&c, op_model_dtype(a, "model"), t, is_full(a) ? WEIGHTS_TRAINABLE : WEIGHTS_RESIDENT) +
                         optim_memory((size_t)trained, is_full(a)) + (uint64_t)(is_full(a) ? 0 : 12 * trained) +
                         pass_memory(&c, t, (size_t)batch, (size_t)batch, true, false);
+    if (distills(a, "offline")) {
+        bool model = teacher_is(a, "model");
+        uint64_t asking = model ? distillation_memory(a, "teacher") : 0;
+        cost->peak_memory += model ? teacher_memory((size_t)(rows * row), (size_t)op_int(a, "top_k")) : 0;
+        cost->peak_memory = asking > cost->peak_memory ? asking : cost->peak_memory;
+    }
 }
 
 /* ---- run time ---- */
@@ -186,6 +241,7 @@ struct training {
     struct lora *lora;
     struct data_samples data, validation;
     bool has_validation;
+    struct teacher teacher;
     struct train_job job;
     struct train_result res;
     char *checkpoint;
@@ -196,6 +252,7 @@ static void training_release(struct training *t)
     train_result_release(&t->res);
     weights_free(t->weights);
     lora_free(t->lora);
+    teacher_release(&t->teacher);
     data_samples_release(&t->data);
     if (t->has_validation)
         data_samples_release(&t->validation);
@@ -209,7 +266,7 @@ static void settings(const struct op_args *a, struct train_settings *s)
         .epochs = op_float(a, "num_train_epochs"),
         .max_steps = op_int(a, "max_steps"),
         .batch = {(size_t)op_int(a, "per_device_train_batch_size"), (size_t)op_int(a, "batch_tokens"),
-                  (size_t)op_int(a, "gradient_accumulation_steps"), op_bool(a, "shuffle"), (uint64_t)op_int(a, "seed")},
+                  (size_t)op_int(a, "gradient_accumulation_steps"), op_bool(a, "shuffle"), (uint64_t)op_int(a, "seed"), op_bool(a, "group_by_length")},
         .learning_rate = op_float(a, "learning_rate"),
         .warmup_ratio = op_float(a, "warmup_ratio"),
         .adamw = {op_float(a, "adam_beta1"), op_float(a, "adam_beta2"), op_float(a, "adam_epsilon"), op_float(a, "weight_decay"),
@@ -255,11 +312,58 @@ static int choose_memory(struct training *t, enum dtype compute, enum weights_ki
     return 0;
 }
 
+/* The rows; with distill: online with the teacher's answers in them. */
+static int read_data(struct training *t, struct err *e)
+{
+    const char *path = NULL;
+    int rc = op_read_dataset(t->r, "data", &t->data.data, e);
+    if (rc == 0 && distills(t->a, "online")) {
+        rc = op_in_file(t->r, "teacher", 0, "predictions.jsonl", &path, e);
+        if (rc == 0)
+            rc = distillation_answers(&t->data.data, path, op_progress(t->r), e);
+    }
+    return rc ? rc : data_samples_encode(t->r, "data", t->model, 0, &t->data, e);
+}
+
+/* The same rows as the teacher's tokenizer encodes them. */
+static int same_tokens(struct training *t, struct err *e)
+{
+    struct model *m = NULL;
+    struct data_samples d = {0};
+    const struct samples *s = &t->data.samples;
+    int rc = op_open_model(t->r, "teacher", &m, e);
+    if (rc == 0)
+        rc = data_samples_read(t->r, "data", m, 0, &d, e);
+    for (size_t i = 0; rc == 0 && i < s->n && i < d.samples.n; i++)
+        if (s->v[i].x.n != d.samples.v[i].x.n || memcmp(s->v[i].x.ids, d.samples.v[i].x.ids, s->v[i].x.n * sizeof *s->v[i].x.ids) != 0)
+            rc = err_set(e, ERR_INPUT, "teacher and student encode row %zu differently: their vocabularies are not the same; use distill: online", s->v[i].row);
+    data_samples_release(&d);
+    model_close(m);
+    return rc;
+}
+
+static int read_teacher(struct training *t, struct err *e)
+{
+    const char *path;
+    int rc = teacher_is(t->a, "model") ? same_tokens(t, e) : op_in_file(t->r, "teacher", 0, "teacher.safetensors", &path, e);
+    if (rc == 0 && teacher_is(t->a, "model"))
+        rc = distillation_ask(t->r, "teacher", NULL, &t->data.samples, (size_t)op_int(t->a, "top_k"), &t->teacher, e);
+    else if (rc == 0)
+        rc = teacher_read(path, model_config(t->model)->vocab_size, &t->teacher, e);
+    if (rc == 0)
+        rc = teacher_join(&t->teacher, &t->data.samples, e);
+    t->teacher.soft.temperature = op_float(t->a, "temperature");
+    t->teacher.soft.weight = op_float(t->a, "distill_weight");
+    return rc;
+}
+
 static int open_inputs(struct training *t, struct err *e)
 {
     int rc = op_open_model(t->r, "model", &t->model, e);
     if (rc == 0)
-        rc = data_samples_read(t->r, "data", t->model, 0, &t->data, e);
+        rc = read_data(t, e);
+    if (rc == 0 && distills(t->a, "offline"))
+        rc = read_teacher(t, e);
     if (rc == 0 && op_input_count(t->a, "validation")) {
         t->has_validation = true;
         rc = data_samples_read(t->r, "validation", t->model, 0, &t->validation, e);
@@ -406,7 +510,8 @@ static const struct port_def inputs[] = {
     {.name = "adapter", .type = "adapter", .flags = PORT_OPTIONAL, .help = "the adapter to train (mode: lora), from lora-init"},
     {.name = "data", .type = "dataset", .help = "training rows"},
     {.name = "validation", .type = "dataset", .flags = PORT_OPTIONAL, .help = "held-out rows for the evaluation loss"},
-    {.name = "teacher", .type = "model", .flags = PORT_OPTIONAL, .help = "for distillation (not in this version)"},
+    {.name = "teacher", .type = "teacher-logits|predictions|model", .flags = PORT_OPTIONAL,
+     .help = "distill: offline: the teacher's logits on `data`, or its model; online: what it wrote to the rows of `data` (generate)"},
     {0},
 };
 
@@ -438,14 +543,18 @@ static const struct param_def params[] = {
     {.name = "loss_reduction", .type = PARAM_ENUM, .fallback = "token", .choices = "token|microbatch",
      .help = "mean over all target tokens of a step, or mean of the micro-batches' means (the published training)"},
     {.name = "shuffle", .type = PARAM_BOOL, .fallback = "true", .help = "a new order of the rows each epoch, from the seed; false: file order"},
+    {.name = "group_by_length", .type = PARAM_BOOL, .fallback = "false", .help = "shuffled rows of about equal length make a micro-batch; nothing is padded either way"},
     {.name = "eval_steps", .type = PARAM_INT, .min = 1, .max = 1e12, .help = "validation loss every so many steps; unset: after each epoch. Always after the last step"},
     {.name = "save_steps", .type = PARAM_INT, .min = 1, .max = 1e12, .flags = PARAM_NOKEY, .help = "checkpoint every so many steps, beside save_interval"},
     {.name = "save_interval", .type = PARAM_DURATION, .fallback = "10min", .min = 0, .max = 1e9, .flags = PARAM_NOKEY, .help = "checkpoint every so often; 0: by save_steps alone"},
     {.name = "early_stopping_patience", .type = PARAM_INT, .min = 1, .max = 1e12, .help = "stop after so many evaluations without a smaller loss"},
     {.name = "load_best_model_at_end", .type = PARAM_BOOL, .fallback = "false", .help = "the result has the parameters of the smallest validation loss"},
     {.name = "dtype", .type = PARAM_ENUM, .choices = "f32|bf16|f16", .help = "mode: full: type of the written weights; that of the base when not given"},
-    {.name = "distill", .type = PARAM_ENUM, .fallback = "none", .choices = "none|offline|online", .help = "none; the others are not in this version"},
-    {.name = "temperature", .type = PARAM_FLOAT, .min = 1e-6, .max = 1e6, .help = "of distillation (not in this version)"},
+    {.name = "distill", .type = PARAM_ENUM, .fallback = "none", .choices = "none|offline|online", 
+     .help = "offline: towards the teacher's distribution at every target; online: on the teacher's answers in place of the rows' own"},
+    {.name = "temperature", .type = PARAM_FLOAT, .fallback = "1", .min = 1e-3, .max = 1e3, .help = "offline: both distributions are taken at it, and the divergence times its square"},
+    {.name = "distill_weight", .type = PARAM_FLOAT, .fallback = "1", .min = 0, .max = 1, .help = "offline: share of the divergence in the loss; the rest is the cross entropy of the rows"},
+    {.name = "top_k", .type = PARAM_INT, .fallback = "64", .min = 1, .max = 1 << 20, .help = "offline with a model at `teacher`: tokens compared at each target"},
     PARAM_COMPUTE,
     PARAM_SEED,
     {0},
@@ -458,6 +567,9 @@ const struct op op_train = {
     .doc = "AdamW with linear warm-up and decay and clipping, on rows packed end to end without padding. Killed or interrupted it goes on from a "
            "checkpoint when the same command is given again, and gives the same bytes as an undisturbed run: shuffling and dropout are functions "
            "of seed and step.\n"
+           "distill: offline minimises the divergence of the student's distribution from the teacher's at every trained token, over the teacher's most "
+           "probable tokens; the vocabularies must be the same. Of a model at `teacher` the logits are made at the start; of a teacher-logits node they are kept. "
+           "distill: online trains on the teacher's answers.\n"
            "A row's loss is over its trained tokens alone. A micro-batch without any is an error that names its rows; so is a loss that is not "
            "finite, with its step.",
     .inputs = inputs,

@@ -5,6 +5,13 @@
 
 int data_samples_read(struct op_run *r, const char *port, struct model *m, size_t limit, struct data_samples *out, struct err *e)
 {
+    *out = (struct data_samples){0};
+    int rc = op_read_dataset(r, port, &out->data, e);
+    return rc ? rc : data_samples_encode(r, port, m, limit, out, e);
+}
+
+int data_samples_encode(struct op_run *r, const char *port, struct model *m, size_t limit, struct data_samples *out, struct err *e)
+{
     const struct op_args *a = op_run_args(r);
     const struct model_config *c = model_config(m);
     const char *eos_text = NULL, *too_long = op_str(a, "too_long");
@@ -13,9 +20,8 @@ int data_samples_read(struct op_run *r, const char *port, struct model *m, size_
     size_t max_length = (size_t)op_int(a, "max_length");
     if (max_length > (size_t)c->max_position_embeddings)
         max_length = (size_t)c->max_position_embeddings;
-    *out = (struct data_samples){0};
-    int rc = op_read_dataset(r, port, &out->data, e);
-    if (rc == 0 && strcmp(out->data.template_name, "open-instruct") != 0)
+    int rc = 0;
+    if (strcmp(out->data.template_name, "open-instruct") != 0)
         rc = err_set(e, ERR_UNSUPPORTED, "%s: template %s is not encoded by this version; use template: open-instruct", port, out->data.template_name);
     if (rc == 0)
         rc = model_tokenizer(m, &t, e);

@@ -16,6 +16,8 @@ struct data_samples {
 
 /* In the training form. max_length is lowered to the model's max_position_embeddings. limit 0: all rows. */
 int data_samples_read(struct op_run *r, const char *port, struct model *m, size_t limit, struct data_samples *out, struct err *e);
+/* The second half of that: out->data is read already (and perhaps changed). */
+int data_samples_encode(struct op_run *r, const char *port, struct model *m, size_t limit, struct data_samples *out, struct err *e);
 void data_samples_release(struct data_samples *d);
 
 /* Plan time: the dataset at `port` is in a form that this version encodes. Blames the port. */

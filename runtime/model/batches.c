@@ -7,6 +7,47 @@
 
 #include "runtime/base/rng.h"
 
+/* A row of a run that is sorted; `at`: its place before, so that equals keep their order. */
+struct placed {
+    uint32_t sample, at;
+    size_t n;
+};
+
+static int longer_first(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+    return x->n != y->n ? (x->n < y->n) - (x->n > y->n) : (x->at > y->at) - (x->at < y->at);
+}
+
+/* Rows of a micro-batch; with a budget of tokens, on average. */
+static size_t usual_rows(const struct samples *s, const struct batch_settings *b)
+{
+    size_t rows = b->tokens ? (size_t)((double)b->tokens * (double)s->n / (double)(s->tokens ? s->tokens : 1)) : b->rows;
+    return rows ? rows : 1;
+}
+
+static int group_by_length(const struct samples *s, const struct batch_settings *b, uint32_t *order, struct err *e)
+{
+    size_t rows = usual_rows(s, b), run = s->n / (rows * 4) < GROUP_MICRO_BATCHES ? s->n / (rows * 4) * rows : GROUP_MICRO_BATCHES * rows, longest = 0;
+    run = run ? run : rows;
+    struct placed *v = malloc(s->n * sizeof *v);
+    if (!v)
+        return err_nomem(e, s->n * sizeof *v, "the order of rows");
+    for (size_t i = 0; i < s->n; i++)
+        v[i] = (struct placed){order[i], (uint32_t)i, s->v[order[i]].x.n};
+    for (size_t i = 0; i < s->n; i += run) {
+        qsort(v + i, s->n - i < run ? s->n - i : run, sizeof *v, longer_first);
+        longest = v[i].n > v[longest].n ? i : longest;
+    }
+    for (size_t i = 0; i < s->n; i++)
+        order[i] = v[i].sample;
+    uint32_t first = order[0];
+    order[0] = order[longest];
+    order[longest] = first;
+    free(v);
+    return 0;
+}
+
 int epoch_make(const struct samples *s, const struct batch_settings *b, int64_t epoch, struct epoch *out, struct err *e)
 {
     *out = (struct epoch){0};
@@ -22,6 +63,11 @@ int epoch_make(const struct samples *s, const struct batch_settings *b, int64_t 
         char name[64];
         snprintf(name, sizeof name, "train order, epoch %lld", (long long)epoch);
         rng_shuffle(out->order, s->n, b->seed, rng_stream(b->seed, name));
+        int rc = b->by_length ? group_by_length(s, b, out->order, e) : 0;
+        if (rc) {
+            epoch_release(out);
+            return rc;
+        }
     }
     out->cut[0] = 0;
     for (size_t i = 0; i < s->n;) {

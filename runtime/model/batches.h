@@ -15,7 +15,10 @@ struct batch_settings {
     size_t accumulate; /* micro-batches a step */
     bool shuffle;
     uint64_t seed;
+    bool by_length;    /* with shuffle: rows of a micro-batch have about the same length, see epoch_make */
 };
+
+enum { GROUP_MICRO_BATCHES = 50 };
 
 struct epoch {
     uint32_t *order;   /* samples */
@@ -23,7 +26,8 @@ struct epoch {
     size_t n_micro, steps;
 };
 
-/* epoch from 0. No full step is ERR_INPUT. */
+/* epoch from 0. by_length does what transformers' group_by_length does: of the shuffled rows, runs of GROUP_MICRO_BATCHES (fewer when
+ * there are few rows) are sorted by length, the longest first, and the longest of all begins. No full step is ERR_INPUT. */
 int epoch_make(const struct samples *s, const struct batch_settings *b, int64_t epoch, struct epoch *out, struct err *e);
 void epoch_release(struct epoch *x);
 

@@ -2,7 +2,7 @@
  *
  * Final norm, lm_head and cross entropy, at the targets only and in chunks, so that the logits never exceed one buffer
  * (run.h: chunk). A chunk is a run of targets with the whole vocabulary. When a sink wants lm_head's gradient, chunks end
- * where sequences end; a sequence too long for the buffer then comes in blocks of the vocabulary, twice: once for
+ * where sequences end (without soft targets); a sequence too long for the buffer then comes in blocks of the vocabulary, twice: once for
  * log-sum-exp, once for the gradient.
  */
 #include "runtime/model/run.h"
@@ -13,6 +13,7 @@
 #include "runtime/base/dtype.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
+#include "runtime/kernels/distill.h"
 #include "runtime/kernels/gemm.h"
 #include "runtime/kernels/norm.h"
 #include "runtime/kernels/xent.h"
@@ -56,7 +57,7 @@ static int chunk_backward(struct run *r, const struct chunk *k, bool below, stru
             cu[s - k->s0] = r->b->target_cu[s] - (int32_t)k->i0;
         struct grad_linear g = {.layer = -1, .mod = MOD_HEAD, .row0 = k->v0, .rows = k->rows, .in = r->d, .n = k->n, .t = r->t,
                                 .dy = dyc, .x = k->xc, .ldy = k->rows, .ldx = r->d, .first_seq = k->s0,
-                                .n_seqs = k->s1 - k->s0, .seq_cu = cu};
+                                .n_seqs = k->s1 - k->s0, .seq_cu = r->b->soft ? NULL : cu};
         rc = r->sink->linear(r->sink->u, &g, e);
     }
     float *dh = r->dh + k->i0 * r->d;
@@ -142,6 +143,16 @@ static int blocks_loss(struct run *r, struct chunk *k, bool below, struct err *e
     return 0;
 }
 
+/* The logits become their gradients. */
+static void chunk_gradient(struct run *r, const struct chunk *k)
+{
+    const struct batch *b = r->b;
+    if (b->soft)
+        distill_rows(r->logits, k->n, r->V, r->V, b->soft, b->soft_row + k->i0, r->tid + k->i0, r->tw + k->i0, r->tloss + k->i0);
+    else
+        xent_rows(r->logits, k->n, r->V, r->V, r->tid + k->i0, r->tw + k->i0, r->tloss + k->i0);
+}
+
 static int chunk_loss(struct run *r, struct chunk *k, bool below, struct err *e)
 {
     int rc = 0;
@@ -159,10 +170,12 @@ static int chunk_loss(struct run *r, struct chunk *k, bool below, struct err *e)
     else {
         k->rows = r->V;
         rc = chunk_logits(r, k, r->logits, e);
+        if (rc == 0 && !r->backward && r->o->logits)
+            rc = r->o->logits(r->o->logits_u, k->i0, k->n, r->logits, e);
         if (rc == 0 && !r->backward)
             xent_loss(r->logits, k->n, r->V, r->V, r->tid + k->i0, r->tloss + k->i0);
         else if (rc == 0) {
-            xent_rows(r->logits, k->n, r->V, r->V, r->tid + k->i0, r->tw + k->i0, r->tloss + k->i0);
+            chunk_gradient(r, k);
             rc = chunk_backward(r, k, below, e);
         }
     }
@@ -176,7 +189,7 @@ static void next_chunk(const struct run *r, struct chunk *k)
 {
     const int32_t *cu = r->b->target_cu;
     size_t cap = r->chunk / r->V;
-    if (!(r->backward && r->sink && r->sink->linear)) {
+    if (!(r->backward && r->sink && r->sink->linear) || r->b->soft) {
         k->n = r->N - k->i0 < cap ? r->N - k->i0 : cap;
         return;
     }

@@ -22,6 +22,7 @@
 
 /* T = cu[n_seqs] tokens. Targets: position pos[i] (index into the packed tokens) predicts token id[i] with weight w[i] in
  * the total loss; ascending; sequence s owns targets target_cu[s] .. target_cu[s+1]. All arrays belong to the caller. */
+struct soft_targets;
 struct batch {
     int n_seqs;
     const int32_t *cu;        /* n_seqs + 1, cu[0] = 0 */
@@ -30,6 +31,8 @@ struct batch {
     const int32_t *target_cu; /* n_seqs + 1 */
     const int32_t *target_pos, *target_id;
     const float *target_weight; /* NULL: 1 / (targets of its sequence) */
+    const struct soft_targets *soft; /* NULL: none; else every target's loss is distill.h's, in pass_backward alone */
+    const uint32_t *soft_row;   /* n_targets: its row of `soft` */
 };
 
 /* What the backward pass gives away. A NULL function means "not wanted" (and is not computed).
@@ -40,11 +43,12 @@ struct batch {
  *   are sequence boundaries: all rows for one chunk, then the next chunk. As many whole sequences as fit the logits buffer
  *   make a chunk with row0 = 0, rows = V; a sequence whose targets alone do not fit comes as blocks of the vocabulary
  *   (row0 ascending), after a first pass for its log-sum-exp. seq_cu[0..n_seqs] cut the n rows into sequences
- *   first_seq .. first_seq + n_seqs - 1 (a sequence may be empty); the rows of lm_head are the chunk's targets.
+ *   first_seq .. first_seq + n_seqs - 1 (a sequence may be empty); the rows of lm_head are the chunk's targets. With soft
+ *   targets lm_head's chunks may end anywhere: n_seqs is 0 and seq_cu NULL.
  * vector: the gradient of a norm weight or bias is dw[j] = sum_t dy[t][j] * (xhat ? xhat[t][j] : 1), f32, (T, n).
  * embed: dx (T, d) f32, the gradient with respect to the embedding rows of ids[t]. For tied models lm_head's gradient
  *   comes through `linear` as MOD_HEAD; the sink adds both before anything non-linear. (seq_cu of the final norm cuts the
- *   targets, not the tokens.)
+ *   targets, not the tokens.) With soft targets the chunks of lm_head are cut anywhere: n_seqs is 0.
  * Order: lm_head, norm, layers from last to first (each: down, up, gate, post norm, o, v, k, q, input norm), embed. */
 struct grad_linear {
     int layer;
@@ -77,6 +81,10 @@ struct grad_sink {
 struct pass_work;
 int pass_work_new(struct pass_work **out, struct err *e);
 void pass_work_free(struct pass_work *w);
+struct pass_options;
+/* Room at once for calls of up to so many tokens and targets with these weights and adapters, so that it need not grow (and its
+ * pages need not be zeroed again) with every larger batch. ERR_NOMEM. */
+int pass_work_reserve(struct pass_work *w, const struct pass_options *o, size_t tokens, size_t targets, bool backward, struct err *e);
 
 struct pass_options {
     const struct weights *weights;
@@ -87,6 +95,9 @@ struct pass_options {
     const struct progress *progress; /* polled once a layer; updated in units of `progress_unit` when not NULL */
     double progress_done, progress_total; /* tokens: the pass adds its own T from progress_done on */
     struct pass_work *work;      /* NULL: memory of this call only */
+    /* pass_loss: is given the logits (n, V) of targets first .. first + n, ascending, whatever is in them; may be NULL */
+    int (*logits)(void *u, size_t first, size_t n, const float *logits, struct err *e);
+    void *logits_u;
     size_t head_bytes;           /* bound of the logits buffer; 0: 384 MiB. For tests */
 };
 

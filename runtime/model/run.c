@@ -235,6 +235,14 @@ static int take_memory(struct run *r, struct pass_work *w, struct err *e)
     return 0;
 }
 
+int pass_work_reserve(struct pass_work *w, const struct pass_options *o, size_t tokens, size_t targets, bool backward, struct err *e)
+{
+    struct run r = {.o = o, .p = o->lora && o->training ? o->lora->dropout : 0};
+    struct run_shape s = {.T = tokens, .N = targets, .n_seqs = tokens, .backward = backward, .keep = backward && !o->recompute};
+    run_sizes(&r, weights_config(o->weights), weights_compute(o->weights), &s);
+    return take_memory(&r, w, e);
+}
+
 /* Readies every pair; finds the lowest layer that backward has to enter (-1: the embedding). */
 static int take_adapters(struct run *r, struct err *e)
 {

@@ -157,13 +157,14 @@ void samples_release(struct samples *s)
 struct packed_arrays {
     int32_t *cu, *ids, *target_cu, *target_pos, *target_id;
     float *weight;
+    uint32_t *soft;
 };
 
 static int packed_allocate(struct packed *p, size_t seqs, size_t tokens, size_t targets, struct packed_arrays *a, struct err *e)
 {
     if (tokens > INT32_MAX / 2 || seqs > INT32_MAX / 2)
         return err_set(e, ERR_INPUT, "a batch of %zu tokens is too large; use fewer rows a batch", tokens);
-    size_t words = 2 * (seqs + 1) + tokens + 3 * targets + seqs + 1;
+    size_t words = 2 * (seqs + 1) + tokens + 4 * targets + seqs + 1;
     int32_t *w = p->memory = calloc(words, sizeof *w);
     if (!w)
         return err_nomem(e, words * sizeof *w, "a batch");
@@ -173,7 +174,8 @@ static int packed_allocate(struct packed *p, size_t seqs, size_t tokens, size_t 
     a->target_pos = a->ids + tokens;
     a->target_id = a->target_pos + targets;
     a->weight = (float *)(a->target_id + targets);
-    p->sample = (uint32_t *)(a->target_id + 2 * targets);
+    a->soft = (uint32_t *)(a->target_id + 2 * targets);
+    p->sample = a->soft + targets;
     return 0;
 }
 
@@ -201,10 +203,12 @@ int packed_make(const struct samples *s, const uint32_t *which, size_t n, double
         if (!x->n_target)
             continue;
         memcpy(a.ids + at, x->ids, x->n * sizeof *x->ids);
+        size_t soft = s->v[which[i]].soft;
         for (size_t t = 1; t < x->n; t++)
             if (x->trained[t] && (size_t)k < targets) {
                 a.target_pos[k] = at + (int32_t)t - 1;
                 a.target_id[k] = x->ids[t];
+                a.soft[k] = (uint32_t)soft++;
                 a.weight[k++] = (float)weight;
             }
         out->sample[q++] = which[i];
@@ -214,7 +218,7 @@ int packed_make(const struct samples *s, const uint32_t *which, size_t n, double
     out->targets = targets;
     out->n_seqs = seqs;
     out->b = (struct batch){.n_seqs = (int)seqs, .cu = a.cu, .ids = a.ids, .n_targets = k, .target_cu = a.target_cu,
-                            .target_pos = a.target_pos, .target_id = a.target_id, .target_weight = a.weight};
+                            .target_pos = a.target_pos, .target_id = a.target_id, .target_weight = a.weight, .soft = s->soft, .soft_row = a.soft};
     return 0;
 }
 

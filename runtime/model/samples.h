@@ -21,6 +21,7 @@ struct sample {
     struct encoded x;
     size_t row;     /* in the dataset */
     const char *id; /* the row's id or NULL; belongs to the rows */
+    size_t soft;    /* with soft targets: the row of them that its first target has */
 };
 
 struct samples {
@@ -28,6 +29,7 @@ struct samples {
     struct sample *v;
     size_t tokens, targets;
     size_t dropped, cut; /* rows longer than max_length */
+    const struct soft_targets *soft; /* borrowed; NULL: none */
 };
 
 struct samples_options {

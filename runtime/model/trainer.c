@@ -389,8 +389,12 @@ static int prepare(struct trainer *t, struct err *e)
     if (rc == 0)
         rc = pass_work_new(&t->work, e);
     const struct model_config *c = weights_config(j->weights);
+    bool in_parts = parts_pay(c, t->optim.total);
+    struct pass_options o = {.weights = j->weights, .lora = j->lora, .training = true, .recompute = t->s->recompute};
+    if (rc == 0 && !in_parts)
+        rc = pass_work_reserve(t->work, &o, t->size.micro_tokens, t->size.micro_targets, true, e);
     t->gradients = (struct gradients){.optim = &t->optim, .tied = c->tie_word_embeddings, .hidden = (size_t)c->hidden_size};
-    if (rc == 0 && parts_pay(c, t->optim.total))
+    if (rc == 0 && in_parts)
         rc = parts_new(&t->optim, j->lora, c->tie_word_embeddings, (size_t)c->hidden_size, &t->parts, e);
     if (rc == 0 && t->s->load_best && j->validation && !(t->best = big_alloc(t->optim.total * sizeof(float))))
         rc = err_nomem(e, t->optim.total * sizeof(float), "the best parameters");
