@@ -144,6 +144,10 @@ const struct progress *op_progress(const struct op_run *r);
 int op_in_file(struct op_run *r, const char *port, size_t i, const char *name, const char **path, struct err *e);
 /* Absolute path to which the op writes file `name` of output `port`. The file must be closed when run returns. */
 int op_out_file(struct op_run *r, const char *port, const char *name, const char **path, struct err *e);
+/* A whole file of an output at once. For what is small: content that the store has already (the same configuration in many
+ * nodes) touches no disk. */
+int op_out_bytes(struct op_run *r, const char *port, const char *name, const void *p, size_t n, struct err *e);
+int op_out_json(struct op_run *r, const char *port, const char *name, const struct js *j, struct err *e); /* pretty; j NULL: ERR_NOMEM */
 /* Adds a fact to the stored descriptor of an output (takes over v). Not for times, paths or hosts. */
 int op_out_fact(struct op_run *r, const char *port, const char *key, struct js *v, struct err *e);
 /* A readable path of the content with this digest: one of the user's files (checked by stat) or a blob of the store. */

@@ -17,7 +17,9 @@
 
 struct run_file {
     int port;
-    const char *name, *path; /* in the arena */
+    const char *name, *path; /* in the arena; path NULL: stored already (op_out_bytes) */
+    struct digest digest;
+    uint64_t bytes;
 };
 
 struct op_run {
@@ -98,7 +100,22 @@ static int output_port(const struct op_run *r, const char *port, struct err *e)
     return i;
 }
 
-static int add_out_file(struct op_run *r, int port, const char *name, const char **path, struct err *e)
+static int check_name(const struct op_run *r, const char *name, struct err *e)
+{
+    if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return err_set(e, ERR_INTERNAL, "operator %s: \"%s\" is not the name of a file", r->job->node->op->name, name);
+    return 0;
+}
+
+static struct run_file *find_file(struct op_run *r, int port, const char *name)
+{
+    for (size_t k = 0; k < r->n_files; k++)
+        if (r->files[k].port == port && strcmp(r->files[k].name, name) == 0)
+            return &r->files[k];
+    return NULL;
+}
+
+static int add_file(struct op_run *r, int port, const char *name, const char *path, struct err *e)
 {
     if (r->n_files == r->cap_files) {
         size_t cap = r->cap_files ? r->cap_files * 2 : 8;
@@ -108,14 +125,10 @@ static int add_out_file(struct op_run *r, int port, const char *name, const char
         r->files = f;
         r->cap_files = cap;
     }
-    const char *dir = arena_printf(&r->arena, "%s/%d", r->tmp, port);
-    struct run_file f = {port, arena_str(&r->arena, str_of(name)), dir ? arena_printf(&r->arena, "%s/%s", dir, name) : NULL};
-    if (!f.name || !f.path)
+    struct run_file f = {.port = port, .name = arena_str(&r->arena, str_of(name)), .path = path};
+    if (!f.name)
         return err_nomem(e, 0, "a path");
-    if (mkdir(dir, 0777) < 0 && errno != EEXIST)
-        return err_errno(e, "%s: cannot create", dir);
     r->files[r->n_files++] = f;
-    *path = f.path;
     return 0;
 }
 
@@ -124,14 +137,49 @@ int op_out_file(struct op_run *r, const char *port, const char *name, const char
     int i = output_port(r, port, e);
     if (i < 0)
         return i;
-    if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return err_set(e, ERR_INTERNAL, "operator %s: \"%s\" is not the name of a file", r->job->node->op->name, name);
-    for (size_t k = 0; k < r->n_files; k++)
-        if (r->files[k].port == i && strcmp(r->files[k].name, name) == 0) {
-            *path = r->files[k].path;
-            return 0;
-        }
-    return add_out_file(r, i, name, path, e);
+    if (check_name(r, name, e))
+        return e->code;
+    const struct run_file *f = find_file(r, i, name);
+    *path = f ? f->path : NULL;
+    if (*path)
+        return 0;
+    if (f)
+        return err_set(e, ERR_INTERNAL, "operator %s writes %s twice", r->job->node->op->name, name);
+    int rc = r->tmp ? 0 : store_tmp_dir(r->job->store, &r->tmp, e);
+    if (rc == 0 && !(*path = arena_printf(&r->arena, "%s/%d-%s", r->tmp, i, name)))
+        rc = err_nomem(e, 0, "a path");
+    return rc ? rc : add_file(r, i, name, *path, e);
+}
+
+int op_out_bytes(struct op_run *r, const char *port, const char *name, const void *p, size_t n, struct err *e)
+{
+    int i = output_port(r, port, e);
+    if (i < 0)
+        return i;
+    if (check_name(r, name, e))
+        return e->code;
+    if (find_file(r, i, name))
+        return err_set(e, ERR_INTERNAL, "operator %s writes %s twice", r->job->node->op->name, name);
+    struct digest d;
+    int rc = store_put_bytes(r->job->store, p, n, &d, e);
+    if (rc == 0)
+        rc = add_file(r, i, name, NULL, e);
+    if (rc == 0) {
+        r->files[r->n_files - 1].digest = d;
+        r->files[r->n_files - 1].bytes = n;
+    }
+    return rc;
+}
+
+int op_out_json(struct op_run *r, const char *port, const char *name, const struct js *j, struct err *e)
+{
+    struct buf b = {0};
+    if (j)
+        js_write_pretty(&b, j);
+    buf_putc(&b, '\n');
+    int rc = !j || b.failed ? err_nomem(e, b.n, name) : op_out_bytes(r, port, name, b.p, b.n, e);
+    buf_release(&b);
+    return rc;
 }
 
 int op_out_fact(struct op_run *r, const char *port, const char *key, struct js *v, struct err *e)
@@ -205,7 +253,7 @@ static int check_sources(const struct runner_job *job, struct err *e)
 
 struct putting {
     struct op_run *r;
-    const char **paths; /* one a file of a */
+    const char **paths; /* one a file of a; NULL: stored already */
     struct artifact *a;
     struct putting_err { int rc; char *why; } *errs;
 };
@@ -215,6 +263,8 @@ static void put_one(void *u, size_t i)
     struct putting *p = u;
     struct artifact_file *f = &p->a->files[i];
     struct err e;
+    if (!p->paths[i])
+        return;
     p->errs[i].rc = store_put_file(p->r->job->store, p->paths[i], p->r->job->progress, &f->digest, &f->bytes, &e);
     if (p->errs[i].rc != 0)
         p->errs[i].why = strdup(e.msg);
@@ -248,7 +298,9 @@ static int list_files(struct op_run *r, int port, struct artifact *a, const char
         f->name = strdup(r->files[k].name);
         if (!f->name)
             return err_nomem(e, 0, "an artifact");
-        if (!fs_exists(r->files[k].path))
+        f->digest = r->files[k].digest;
+        f->bytes = r->files[k].bytes;
+        if (r->files[k].path && !fs_exists(r->files[k].path))
             return err_set(e, ERR_INTERNAL, "operator %s did not write %s of its output %s", op, f->name, out);
     }
     return a->n ? 0 : err_set(e, ERR_INTERNAL, "operator %s wrote nothing to its output %s", op, out);
@@ -365,21 +417,11 @@ static int save(struct op_run *r, struct runner_job *job, const struct start *be
 
 static void release(struct op_run *r)
 {
-    struct err ignored;
-    for (size_t i = 0; i < r->n_files; i++) { /* mostly all has moved out */
-        const char *slash = strrchr(r->files[i].path, '/');
-        char *dir = str_dup((struct str){r->files[i].path, (size_t)(slash - r->files[i].path)});
-        if (dir)
-            rmdir(dir);
-        free(dir);
-    }
-    if (r->tmp && rmdir(r->tmp) < 0)
-        fs_remove_tree(r->tmp, &ignored);
+    store_tmp_done(r->job->store, r->tmp);
     for (size_t i = 0; r->facts && i < r->job->node->n_out; i++)
         js_free(r->facts[i]);
     free(r->facts);
     free(r->files);
-    free(r->tmp);
     free(r->checkpoint);
     arena_release(&r->arena);
 }
@@ -404,7 +446,7 @@ int runner_run(struct runner_job *job, struct err *e)
     struct start begin = {now_seconds(), pool_thread_seconds(), pool_process_seconds()};
     job->rss_begin = budget_rss();
     r.facts = calloc(job->node->n_out + 1, sizeof *r.facts);
-    int rc = r.facts ? store_tmp_dir(job->store, &r.tmp, e) : err_nomem(e, 0, "a run");
+    int rc = r.facts ? 0 : err_nomem(e, 0, "a run");
     if (rc == 0) {
         e->code = 0;
         e->msg[0] = 0;

@@ -135,12 +135,10 @@ static int data_run(struct op_run *r, struct err *e)
         rc = op_out_file(r, "dataset", "data.jsonl", &path, e);
     if (rc == 0)
         rc = write_rows(path, &rows, op_progress(r), e);
-    if (rc == 0)
-        rc = op_out_file(r, "dataset", "dataset.json", &path, e);
     if (rc == 0 && !(facts = describe(a, rows.n, rows.format)))
         rc = err_nomem(e, 0, "dataset.json");
     if (rc == 0)
-        rc = js_save(path, facts, e);
+        rc = op_out_json(r, "dataset", "dataset.json", facts, e);
     js_free(facts);
     rows_release(&rows);
     return rc;

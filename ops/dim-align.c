@@ -203,6 +203,8 @@ static int declare_blocks(struct align *x, struct err *e)
     int rc = op_out_file(x->r, "blocks", "blocks.safetensors", &path, e);
     if (!rc)
         rc = st_writer_new(path, &x->out, e);
+    if (!rc)
+        st_writer_unsynced(x->out);
     for (size_t i = 0; i < x->n && !rc; i++) {
         const struct tensor *w, *s;
         rc = find(x, &x->jobs[i], &w, &s, e);
@@ -240,13 +242,10 @@ static int write_block(struct align *x, const struct extract_job *j, const struc
 
 static int write_json(struct align *x, struct err *e)
 {
-    const char *path;
     struct js *j = js_object();
     int rc = js_set(j, "structure", js_new_cstr(op_str(op_run_args(x->r), "structure"))) |
              js_set(j, "tensors", js_ref(x->tensors));
-    rc = rc ? err_nomem(e, 4096, "blocks.json") : op_out_file(x->r, "blocks", "blocks.json", &path, e);
-    if (!rc)
-        rc = js_save(path, j, e);
+    rc = rc ? err_nomem(e, 4096, "blocks.json") : op_out_json(x->r, "blocks", "blocks.json", j, e);
     js_free(j);
     return rc;
 }

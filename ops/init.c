@@ -227,6 +227,8 @@ static int write_weights(struct op_run *r, const struct model_config *c, const c
     struct filling f = {NULL, stored_type(a), op_float(a, "initializer_range"), (uint64_t)op_int(a, "seed"), r, true};
     int rc = st_writer_new(path, &f.w, e);
     if (rc == 0)
+        st_writer_unsynced(f.w);
+    if (rc == 0)
         rc = each_param(c, fill_param, &f, e);
     if (rc == 0)
         rc = st_write_begin(f.w, e);
@@ -253,7 +255,6 @@ static int write_tokenizer(struct op_run *r, const char *path, struct err *e)
 static int write_model_json(struct op_run *r, const struct token_facts *f, const struct js *config, const char *weights,
                             const char *tokenizer, struct err *e)
 {
-    const char *path;
     struct digest d;
     char hex[DIGEST_HEX];
     struct js *j = NULL, *t = NULL;
@@ -268,9 +269,7 @@ static int write_model_json(struct op_run *r, const struct token_facts *f, const
         rc = model_describe_file(weights, hex, config, t, &j, e);
     }
     if (rc == 0)
-        rc = op_out_file(r, "model", "model.json", &path, e);
-    if (rc == 0)
-        rc = js_save(path, j, e);
+        rc = op_out_json(r, "model", "model.json", j, e);
     js_free(j);
     js_free(t);
     return rc;

@@ -93,7 +93,6 @@ static int select_run(struct op_run *r, struct err *e)
     double *scores = calloc(n, sizeof *scores);
     int *map = calloc(k, sizeof *map);
     struct js *j = NULL;
-    const char *path;
     rc = scores && map ? read_scores(r, n, scores, e) : err_nomem(e, n * 16, "layers");
     enum layer_strategy s = LAYERS_SENSITIVITY;
     layers_strategy(op_str(a, "strategy"), &s);
@@ -105,9 +104,7 @@ static int select_run(struct op_run *r, struct err *e)
     if (!rc)
         rc = (j = layers_json(op_str(a, "strategy"), scores, n, map, k)) ? 0 : err_nomem(e, 4096, "layers.json");
     if (!rc)
-        rc = op_out_file(r, "layers", "layers.json", &path, e);
-    if (!rc)
-        rc = js_save(path, j, e);
+        rc = op_out_json(r, "layers", "layers.json", j, e);
     js_free(j);
     free(scores);
     free(map);

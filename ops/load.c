@@ -134,7 +134,6 @@ static int own_tokenizer(struct op_run *r, const char *gguf, struct js *desc, st
 static int load_run(struct op_run *r, struct err *e)
 {
     char *dir = NULL;
-    const char *path;
     struct js *desc = NULL;
     int rc = folder(op_run_args(r), &dir, e);
     if (rc == 0)
@@ -144,9 +143,7 @@ static int load_run(struct op_run *r, struct err *e)
     if (rc == 0 && !op_str(op_run_args(r), "tokenizer") && gguf_is(dir))
         rc = own_tokenizer(r, dir, desc, e);
     if (rc == 0)
-        rc = op_out_file(r, "model", "model.json", &path, e);
-    if (rc == 0)
-        rc = js_save(path, desc, e);
+        rc = op_out_json(r, "model", "model.json", desc, e);
     js_free(desc);
     free(dir);
     return rc;

@@ -384,24 +384,22 @@ static struct js *facts_json(const struct op_args *a, const struct work *w)
 static int write_adapter(struct work *w, struct err *e)
 {
     const struct op_args *a = op_run_args(w->r);
-    const char *model, *config, *compensation = NULL, *facts;
+    const char *model, *compensation = NULL;
     bool compensated = false;
     for (size_t i = 0; i < w->lora->n; i++)
         compensated |= w->lora->pairs[i].B0 != NULL;
     w->lora->config = adapter_config(a, w->lora);
     int rc = op_out_file(w->r, "adapter", "adapter_model.safetensors", &model, e);
-    if (!rc)
-        rc = op_out_file(w->r, "adapter", "adapter_config.json", &config, e);
     if (!rc && compensated)
         rc = op_out_file(w->r, "adapter", "compensation.safetensors", &compensation, e);
     if (!rc)
-        rc = lora_write(w->lora, model, config, compensation, e);
+        rc = lora_write(w->lora, model, NULL, compensation, e);
     if (!rc)
-        rc = op_out_file(w->r, "adapter", "pkgraph.json", &facts, e);
+        rc = op_out_json(w->r, "adapter", "adapter_config.json", w->lora->config, e);
     if (rc)
         return rc;
     struct js *j = facts_json(a, w);
-    rc = j ? js_save(facts, j, e) : err_nomem(e, 4096, "pkgraph.json");
+    rc = op_out_json(w->r, "adapter", "pkgraph.json", j, e);
     js_free(j);
     return rc;
 }

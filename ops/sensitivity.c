@@ -350,11 +350,8 @@ static struct js *scores_json(const struct samples *s, const struct model_config
 static int write_json(struct op_run *r, const struct samples *s, const struct model_config *c, const bool *wanted,
                       const double *layers, const double *modules, struct err *e)
 {
-    const char *path;
     struct js *j = scores_json(s, c, wanted, layers, modules);
-    int rc = j ? op_out_file(r, "scores", "scores.json", &path, e) : err_nomem(e, 4096, "scores.json");
-    if (!rc)
-        rc = js_save(path, j, e);
+    int rc = op_out_json(r, "scores", "scores.json", j, e);
     js_free(j);
     return rc;
 }

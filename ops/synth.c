@@ -50,15 +50,29 @@ static void synth_cost(const struct op_args *a, struct op_cost *c)
                           .max_threads = 1};
 }
 
-static int write_rows(const struct op_args *a, const char *path, const struct progress *p, struct err *e)
+/* What is in b goes to the file, which is made when it is first needed. */
+static int flush_rows(struct op_run *r, FILE **f, struct buf *b, struct err *e)
 {
+    const char *path = "data.jsonl";
+    int rc = *f ? 0 : op_out_file(r, "dataset", "data.jsonl", &path, e);
+    if (rc == 0 && !*f && !(*f = fopen(path, "wb")))
+        rc = err_errno(e, "%s", path);
+    if (rc == 0 && fwrite(b->p, 1, b->n, *f) != b->n)
+        rc = err_errno(e, "data.jsonl: write");
+    buf_clear(b);
+    return rc;
+}
+
+static int write_rows(struct op_run *r, struct err *e)
+{
+    enum { MANY = 1 << 20 };
+    const struct op_args *a = op_run_args(r);
+    const struct progress *p = op_progress(r);
     struct buf b = {0};
+    FILE *f = NULL;
     int rc = 0;
     uint64_t seed = (uint64_t)op_int(a, "seed"), n = (uint64_t)op_int(a, "rows");
     enum synth_split split = split_of(a);
-    FILE *f = fopen(path, "wb");
-    if (!f)
-        return err_errno(e, "%s", path);
     for (uint64_t i = 0; rc == 0 && i < n; i++) {
         struct synth_row row;
         synth_arithmetic(seed, split, (int)op_int(a, "difficulty"), i, &row);
@@ -69,35 +83,28 @@ static int write_rows(const struct op_args *a, const char *path, const struct pr
                    splits[split], seed, i, row.user, row.assistant);
         if (b.failed)
             rc = err_nomem(e, b.n, "rows");
-        if (rc == 0 && (b.n > 1 << 20 || i + 1 == n)) {
-            if (fwrite(b.p, 1, b.n, f) != b.n)
-                rc = err_errno(e, "%s: write", path);
-            buf_clear(&b);
+        if (rc == 0 && b.n > MANY) {
+            rc = flush_rows(r, &f, &b, e);
             progress_update(p, (double)(i + 1), (double)n, "rows");
             if (rc == 0)
                 rc = progress_poll(p, e);
         }
     }
-    if (fclose(f) != 0 && rc == 0)
-        rc = err_errno(e, "%s: write", path);
+    if (rc == 0)
+        rc = f ? flush_rows(r, &f, &b, e) : op_out_bytes(r, "dataset", "data.jsonl", b.p, b.n, e);
+    progress_update(p, (double)n, (double)n, "rows");
+    if (f && fclose(f) != 0 && rc == 0)
+        rc = err_errno(e, "data.jsonl: write");
     buf_release(&b);
     return rc;
 }
 
 static int synth_run(struct op_run *r, struct err *e)
 {
-    const struct op_args *a = op_run_args(r);
-    const char *path;
-    struct js *facts = NULL;
-    int rc = op_out_file(r, "dataset", "data.jsonl", &path, e);
+    int rc = write_rows(r, e);
+    struct js *facts = rc == 0 ? describe(op_run_args(r)) : NULL;
     if (rc == 0)
-        rc = write_rows(a, path, op_progress(r), e);
-    if (rc == 0)
-        rc = op_out_file(r, "dataset", "dataset.json", &path, e);
-    if (rc == 0 && !(facts = describe(a)))
-        rc = err_nomem(e, 0, "dataset.json");
-    if (rc == 0)
-        rc = js_save(path, facts, e);
+        rc = op_out_json(r, "dataset", "dataset.json", facts, e);
     js_free(facts);
     return rc;
 }

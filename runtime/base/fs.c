@@ -69,6 +69,17 @@ static int write_all(int fd, const char *p, size_t n)
     return 0;
 }
 
+int fs_write(const char *path, const void *p, size_t n, struct err *e)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return err_errno(e, "%s: cannot create", path);
+    int rc = write_all(fd, p, n) < 0 ? err_errno(e, "%s: write", path) : 0;
+    if (close(fd) < 0 && rc == 0)
+        rc = err_errno(e, "%s: close", path);
+    return rc;
+}
+
 int fs_write_atomic(const char *path, const void *p, size_t n, struct err *e)
 {
     char tmp[PATH_MAX];
@@ -250,6 +261,15 @@ int fs_sync_dir(const char *path, struct err *e)
         return err_errno(e, "%s", path);
     int rc = fsync(fd) < 0 && errno != EINVAL ? err_errno(e, "%s: fsync", path) : 0;
     close(fd);
+    return rc;
+}
+
+int fs_sync_file(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 || fsync(fd) < 0 ? err_errno(e, "%s: fsync", path) : 0;
+    if (fd >= 0)
+        close(fd);
     return rc;
 }
 

@@ -15,6 +15,9 @@
 /* Appends the file's bytes to out; more than max bytes is ERR_INPUT. ERR_NOTFOUND when there is no such file. */
 int fs_read(const char *path, size_t max, struct buf *out, struct err *e);
 
+/* Makes the file or replaces its bytes; neither atomic nor synced: for scratch, whose files are moved or synced later. */
+int fs_write(const char *path, const void *p, size_t n, struct err *e);
+
 /* Temporary file beside path, write, fsync, rename. The old file stays whole on any failure. */
 int fs_write_atomic(const char *path, const void *p, size_t n, struct err *e);
 
@@ -33,6 +36,7 @@ bool fs_exists(const char *path);
 bool fs_is_dir(const char *path);
 int fs_size(const char *path, uint64_t *bytes, struct err *e);
 int fs_sync_dir(const char *path, struct err *e);
+int fs_sync_file(const char *path, struct err *e);
 
 /* The names in a directory, sorted, without . and ..; free with fs_list_free. */
 int fs_list(const char *path, char ***names, size_t *n, struct err *e);

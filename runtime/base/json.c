@@ -459,7 +459,7 @@ int js_save(const char *path, const struct js *j, struct err *e)
     struct buf b = {0};
     js_write_pretty(&b, j);
     buf_putc(&b, '\n');
-    int rc = b.failed ? err_nomem(e, b.n, path) : fs_write_atomic(path, b.p, b.n, e);
+    int rc = b.failed ? err_nomem(e, b.n, path) : fs_write(path, b.p, b.n, e);
     buf_release(&b);
     return rc;
 }

@@ -65,7 +65,7 @@ void js_write(struct buf *out, const struct js *j);
 void js_write_pretty(struct buf *out, const struct js *j);
 void js_write_str(struct buf *out, struct str s);  /* one quoted, escaped string */
 void js_write_num(struct buf *out, double v);      /* shortest round trip: "1.0", "0.0003"; "1e-06" below 1e-5 and from 1e16 on */
-int js_save(const char *path, const struct js *j, struct err *e); /* pretty plus newline, atomically */
+int js_save(const char *path, const struct js *j, struct err *e); /* pretty plus newline; by fs_write */
 
 /* How often memory was refused to any JSON value of this process. Values are built without looking at each js_set:
  * while this is not 0, one that lacks a field may be taken for a good one, so what is made of it is not to be kept. */

@@ -50,7 +50,8 @@ const struct tensor *st_writer_at(const struct st_writer *w, size_t i); /* after
 int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e); /* consecutive data */
 /* Or any order: the bytes of tensor `name` from `at` on. Not mixed with st_write. Thread-safe between tensors. */
 int st_write_at(struct st_writer *w, const char *name, size_t at, const void *p, size_t bytes, struct err *e);
-int st_write_end(struct st_writer *w, struct err *e);
+int st_write_end(struct st_writer *w, struct err *e); /* synced */
+void st_writer_unsynced(struct st_writer *w); /* st_write_end need not wait for the disk: the file is scratch, or the caller syncs it */
 void st_writer_free(struct st_writer *w); /* removes the temporary file unless ended */
 
 #endif

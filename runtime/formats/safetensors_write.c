@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Writing: tensors lie in the file in ascending order of name; the header is padded with spaces so that the data starts
- * at a multiple of 8. Everything goes into a temporary file beside the target, which is renamed at the end.
+ * at a multiple of 8. Everything goes into a temporary file beside the target, which is renamed at the end. Small pieces
+ * are gathered before they are written.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 #include "runtime/base/json.h"
 #include "runtime/formats/safetensors.h"
 
+enum { GATHER = 1 << 16, LARGE = 1 << 20 };
+
 struct st_writer {
     char *path, *tmp;
     int fd;
@@ -22,8 +25,9 @@ struct st_writer {
     struct tensor *tensors;
     size_t n, cap;
     size_t data_at, data_n; /* start and length of the data */
-    size_t written;         /* by st_write */
-    bool begun, anywhere, ended;
+    size_t written;         /* by st_write, what is gathered included */
+    struct buf gathered;    /* of st_write */
+    bool begun, anywhere, ended, unsynced;
 };
 
 int st_writer_new(const char *path, struct st_writer **out, struct err *e)
@@ -98,6 +102,7 @@ static int write_at(struct st_writer *w, size_t at, const void *p, size_t n, str
 
 static void header_text(const struct st_writer *w, struct buf *b)
 {
+    buf_put(b, "01234567", 8); /* its length, later */
     buf_puts(b, "{\"__metadata__\":{\"format\":\"pt\"}");
     size_t at = 0;
     for (size_t i = 0; i < w->n; i++) {
@@ -126,13 +131,10 @@ int st_write_begin(struct st_writer *w, struct err *e)
     header_text(w, &head);
     if (head.failed)
         return err_nomem(e, head.n, w->path);
-    uint8_t len[8];
     for (int i = 0; i < 8; i++)
-        len[i] = (uint8_t)((uint64_t)head.n >> 8 * i);
-    w->data_at = 8 + head.n;
-    int rc = write_at(w, 0, len, 8, e);
-    if (rc == 0)
-        rc = write_at(w, 8, head.p, head.n, e);
+        head.p[i] = (char)((uint64_t)(head.n - 8) >> 8 * i);
+    w->data_at = head.n;
+    int rc = write_at(w, 0, head.p, head.n, e);
     buf_release(&head);
     size_t at = w->data_at;
     for (size_t i = 0; i < w->n; i++) {
@@ -140,7 +142,7 @@ int st_write_begin(struct st_writer *w, struct err *e)
         at += w->tensors[i].bytes;
     }
     w->data_n = at - w->data_at;
-    if (rc == 0 && w->data_n) { /* the disk refuses now rather than after the work; sparse where that is not supported */
+    if (rc == 0 && w->data_n >= LARGE) { /* the disk refuses now rather than after the work; sparse where that is not supported */
         int no = posix_fallocate(w->fd, 0, (off_t)at);
         if (no == ENOSPC || no == EDQUOT || no == EFBIG) {
             errno = no;
@@ -161,11 +163,24 @@ const struct tensor *st_writer_at(const struct st_writer *w, size_t i)
     return &w->tensors[i];
 }
 
+static int flush_gathered(struct st_writer *w, struct err *e)
+{
+    int rc = write_at(w, w->data_at + w->written - w->gathered.n, w->gathered.p, w->gathered.n, e);
+    buf_clear(&w->gathered);
+    return rc;
+}
+
 int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e)
 {
     if (!w->begun || bytes > w->data_n - w->written)
         return err_set(e, ERR_INTERNAL, "%s: more data than the declared tensors hold", w->path);
-    int rc = write_at(w, w->data_at + w->written, p, bytes, e);
+    int rc = bytes >= GATHER || w->gathered.n >= GATHER ? flush_gathered(w, e) : 0;
+    if (rc == 0 && bytes >= GATHER)
+        rc = write_at(w, w->data_at + w->written, p, bytes, e);
+    else if (rc == 0) {
+        buf_put(&w->gathered, p, bytes);
+        rc = w->gathered.failed ? err_nomem(e, bytes, w->path) : 0;
+    }
     w->written += bytes;
     return rc;
 }
@@ -180,11 +195,18 @@ int st_write_at(struct st_writer *w, const char *name, size_t at, const void *p,
     return write_at(w, t->offset + at, p, bytes, e);
 }
 
+void st_writer_unsynced(struct st_writer *w)
+{
+    w->unsynced = true;
+}
+
 int st_write_end(struct st_writer *w, struct err *e)
 {
     if (!w->begun || (!w->anywhere && w->written != w->data_n))
         return err_set(e, ERR_INTERNAL, "%s: %zu of %zu bytes were written", w->path, w->written, w->data_n);
-    if (fchmod(w->fd, 0644) < 0 || fsync(w->fd) < 0)
+    if (flush_gathered(w, e))
+        return e->code;
+    if (fchmod(w->fd, 0644) < 0 || (!w->unsynced && fsync(w->fd) < 0))
         return err_errno(e, "%s: write", w->path);
     int fd = w->fd;
     w->fd = -1;
@@ -205,6 +227,7 @@ void st_writer_free(struct st_writer *w)
     if (!w->ended && w->tmp)
         unlink(w->tmp);
     arena_release(&w->arena);
+    buf_release(&w->gathered);
     free(w->tensors);
     free(w->tmp);
     free(w->path);

@@ -50,7 +50,7 @@ int lora_make_trainable(struct lora *l, struct err *e);   /* allocates dB, dA, z
  * shape against the student's configuration. */
 int lora_read(const char *model_path, const char *config_path, const char *compensation_path, const struct model_config *c,
               struct lora **out, struct err *e);
-/* Writes the three files (compensation only where there is any). */
+/* Writes the three files (compensation only where there is any; config_path NULL: not that one). */
 int lora_write(const struct lora *l, const char *model_path, const char *config_path, const char *compensation_path, struct err *e);
 
 #endif

@@ -258,6 +258,8 @@ static int write_factors(const struct lora *l, const char *path, bool compensati
     struct st_writer *w = NULL;
     char name[NAME_MAX_];
     int rc = st_writer_new(path, &w, e);
+    if (rc == 0)
+        st_writer_unsynced(w);
     for (size_t i = 0; rc == 0 && i < l->n; i++) {
         const struct lora_pair *p = &l->pairs[i];
         if (compensation && !p->B0)
@@ -294,5 +296,5 @@ int lora_write(const struct lora *l, const char *model_path, const char *config_
     int rc = write_factors(l, model_path, false, e);
     if (rc == 0 && any && compensation_path)
         rc = write_factors(l, compensation_path, true, e);
-    return rc == 0 ? js_save(config_path, l->config, e) : rc;
+    return rc == 0 && config_path ? js_save(config_path, l->config, e) : rc;
 }

@@ -108,6 +108,8 @@ static int write_weights(const struct model_write *w, const char *path, struct e
     struct st_writer *out = NULL;
     const struct tensor *embed = model_tensor(w->base, embed_name);
     int rc = st_writer_new(path, &out, e);
+    if (rc == 0)
+        st_writer_unsynced(out);
     for (size_t i = 0; rc == 0 && i < model_tensor_count(w->base); i++) {
         const struct tensor *t = model_tensor_at(w->base, i);
         if (!w->untie || strcmp(t->name, head_name) != 0)

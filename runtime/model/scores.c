@@ -121,6 +121,8 @@ int scores_new(const struct scores_options *o, struct scores **out, struct err *
     s->n_slots = ((size_t)s->c->num_hidden_layers + 1) * MOD_COUNT * 2;
     s->slots = calloc(s->n_slots, sizeof *s->slots);
     int rc = s->slots ? st_writer_new(o->path, &s->writer, e) : err_nomem(e, s->n_slots * sizeof *s->slots, "scores");
+    if (!rc)
+        st_writer_unsynced(s->writer);
     for (int l = -1; l < s->c->num_hidden_layers; l++)
         for (int m = 0; m < MOD_COUNT; m++)
             for (int bias = 0; bias < 2 && !rc; bias++)

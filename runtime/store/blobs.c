@@ -217,14 +217,8 @@ static int seal(const char *path, struct stat *st, struct err *e)
 /* A file with other names (hard links) or on another file system is copied, so that nobody else can write to the blob. */
 static int own_copy(struct store *s, const char *path, char **mine, struct err *e)
 {
-    char *dir = NULL;
-    int rc = store_tmp_dir(s, &dir, e);
-    if (rc == 0 && !(*mine = fs_join(dir, "copy")))
-        rc = err_nomem(e, 0, "a path");
-    if (rc == 0)
-        rc = fs_copy(path, *mine, e);
-    free(dir);
-    return rc;
+    int rc = scratch_name(s, mine, e);
+    return rc ? rc : fs_copy(path, *mine, e);
 }
 
 /* The content is there already: its time is set, so that gc takes it for new until a record names it, unless gc does so
@@ -247,6 +241,29 @@ static int renew(struct store *s, const struct digest *d, uint64_t bytes, struct
     if (rc == 0 && utimensat(s->blobs_fd, name, NULL, AT_SYMLINK_NOFOLLOW) == 0 && fstatat(s->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         rc = pending_add(s, d, &st, e) == 0 ? 1 : e->code;
     gate_leave(fd);
+    return rc;
+}
+
+int store_put_bytes(struct store *s, const void *p, size_t n, struct digest *out, struct err *e)
+{
+    struct stat st;
+    char *mine = NULL;
+    sha_bytes(p, n, out);
+    int rc = renew(s, out, n, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = scratch_name(s, &mine, e);
+    if (rc == 0)
+        rc = fs_write(mine, p, n, e);
+    if (rc == 0)
+        rc = seal(mine, &st, e);
+    if (rc == 0)
+        rc = move_in(s, mine, out, e);
+    if (rc == 0)
+        rc = pending_add(s, out, &st, e);
+    else if (mine)
+        unlink(mine);
+    free(mine);
     return rc;
 }
 

@@ -1,91 +1,136 @@
 /* SPDX-License-Identifier: MIT
  *
- * One lock a key: flock on DIR/locks/KEY. The kernel frees it when its holder dies. The file says who holds it and is
- * removed before it is let go; whoever then holds the lock of a removed file sees that and tries again.
+ * One lock a key: a write lock of the kernel (fcntl, F_OFD_SETLK) on one byte of DIR/locks/keys, whose place is the first 63 bits
+ * of the key. It belongs to the descriptor that this store holds open, so the kernel frees it when the process dies, and
+ * no file is made and removed for a node. The locks of one store do not exclude each other: those are kept in a list.
+ * Keys that share these bits (there are none) would only wait for each other.
+ *
+ * The first bytes of the file say who holds what: SLOTS short texts, found by the key; one is overwritten when another
+ * key falls into it, and serves only to tell a user whom his run waits for.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/fs.h"
 #include "runtime/store/store_private.h"
 
+enum { SLOTS = 256, SLOT = 256, NAME = 16 /* digits of the key in front of the text */ };
+
 struct store_lock {
-    char *path;
-    int fd;
+    struct store *s;
+    struct digest key;
+    struct store_lock *next;
 };
 
-static void describe_self(int fd)
+static off_t place_of(const struct digest *key)
 {
-    char host[128] = "", z[256], when[32] = "";
+    uint64_t x = 0;
+    for (int i = 0; i < 8; i++)
+        x = x << 8 | key->b[i];
+    return (off_t)(x >> 1);
+}
+
+static off_t slot_of(const struct digest *key)
+{
+    return (off_t)(key->b[8] % SLOTS) * SLOT;
+}
+
+static void describe_self(struct store *s, const struct digest *key)
+{
+    char host[100] = "", z[SLOT] = "", when[32] = "", hex[DIGEST_HEX];
     gethostname(host, sizeof host - 1);
     time_t now = time(NULL);
     struct tm tm;
     if (localtime_r(&now, &tm))
         strftime(when, sizeof when, "%H:%M:%S", &tm);
-    int n = snprintf(z, sizeof z, "process %ld on %s since %s", (long)getpid(), host, when);
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, z, (size_t)n, 0) < 0)
+    digest_hex(key, hex);
+    snprintf(z, sizeof z, "%.16s process %ld on %s since %s", hex, (long)getpid(), host, when);
+    if (pwrite(s->keys_fd, z, sizeof z, slot_of(key)) < 0)
         return; /* a description only */
 }
 
-static void describe_holder(int fd, struct err *e)
+static void describe_holder(struct store *s, const struct digest *key, struct err *e)
 {
-    char z[256];
-    ssize_t n = pread(fd, z, sizeof z - 1, 0);
-    z[n > 0 ? n : 0] = 0;
-    err_set(e, 0, "%s", n > 0 ? z : "another process");
+    char z[SLOT + 1] = "", hex[DIGEST_HEX];
+    ssize_t n = pread(s->keys_fd, z, SLOT, slot_of(key));
+    digest_hex(key, hex);
+    bool right = n > NAME + 1 && strncmp(z, hex, NAME) == 0;
+    err_set(e, 0, "%s", right ? z + NAME + 1 : "another process");
 }
 
-/* 0 locked, 1 busy, 2 try again, negative an error. */
-static int try_lock(struct store_lock *l, bool wait, struct err *e)
+static int set_lock(struct store *s, const struct digest *key, short type)
 {
-    l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (l->fd < 0)
-        return err_errno(e, "%s: cannot create the lock", l->path);
-    int rc = flock(l->fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) == 0 ? 0 : errno == EINTR ? 2 : errno == EWOULDBLOCK ? 1 : -1;
-    struct stat a, b;
-    if (rc == 0 && (fstat(l->fd, &a) < 0 || stat(l->path, &b) < 0 || a.st_ino != b.st_ino || a.st_dev != b.st_dev))
-        rc = 2;
-    if (rc == -1)
-        rc = err_errno(e, "%s: lock", l->path);
-    if (rc == 1)
-        describe_holder(l->fd, e);
-    if (rc != 0)
-        close(l->fd);
+    struct flock f = {.l_type = type, .l_whence = SEEK_SET, .l_start = place_of(key), .l_len = 1};
+    int rc;
+    do
+        rc = fcntl(s->keys_fd, F_OFD_SETLK, &f);
+    while (rc < 0 && errno == EINTR);
     return rc;
+}
+
+static int open_keys(struct store *s, struct err *e)
+{
+    char *path = s->keys_fd < 0 ? fs_join(s->dir, "locks/keys") : NULL;
+    if (s->keys_fd < 0 && !path)
+        return err_nomem(e, 0, "a path");
+    if (path && (s->keys_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
+        err_errno(e, "%s: cannot create the lock", path);
+    free(path);
+    return s->keys_fd < 0 ? e->code : 0;
+}
+
+/* With the mutex held. 0 locked, 1 busy, negative an error. */
+static int try_lock(struct store *s, struct store_lock *l, struct err *e)
+{
+    int rc = open_keys(s, e);
+    if (rc != 0)
+        return rc;
+    bool mine = false;
+    for (const struct store_lock *h = s->held; !mine && h; h = h->next)
+        mine = place_of(&h->key) == place_of(&l->key);
+    if (!mine && set_lock(s, &l->key, F_WRLCK) < 0) {
+        if (errno != EAGAIN && errno != EACCES)
+            return err_errno(e, "%s/locks/keys: lock", s->dir);
+        mine = true;
+    }
+    if (mine) {
+        describe_holder(s, &l->key, e);
+        return 1;
+    }
+    describe_self(s, &l->key);
+    l->next = s->held;
+    s->held = l;
+    return 0;
 }
 
 int store_lock_key(struct store *s, const struct digest *key, bool wait, struct store_lock **out, bool *busy, struct err *e)
 {
-    char hex[DIGEST_HEX];
-    struct buf b = {0};
-    digest_hex(key, hex);
-    buf_printf(&b, "%s/locks/%s", s->dir, hex);
+    static const struct timespec pause = {0, 20000000};
     struct store_lock *l = calloc(1, sizeof *l);
     *out = NULL;
     *busy = false;
-    if (!l || !(l->path = buf_steal(&b))) {
-        buf_release(&b);
-        free(l);
+    if (!l)
         return err_nomem(e, sizeof *l, "a lock");
-    }
+    *l = (struct store_lock){.s = s, .key = *key};
     int rc;
-    do
-        rc = try_lock(l, wait, e);
-    while (rc == 2);
-    if (rc == 0) {
-        describe_self(l->fd);
-        *out = l;
-        return 0;
+    for (;;) {
+        pthread_mutex_lock(&s->locks_mutex);
+        rc = try_lock(s, l, e);
+        pthread_mutex_unlock(&s->locks_mutex);
+        if (rc != 1 || !wait)
+            break;
+        nanosleep(&pause, NULL);
     }
+    if (rc == 0)
+        *out = l;
+    else
+        free(l);
     *busy = rc == 1;
-    free(l->path);
-    free(l);
     return rc == 1 ? 0 : rc;
 }
 
@@ -93,8 +138,21 @@ void store_unlock(struct store_lock *l)
 {
     if (!l)
         return;
-    unlink(l->path);
-    close(l->fd);
-    free(l->path);
+    struct store *s = l->s;
+    pthread_mutex_lock(&s->locks_mutex);
+    for (struct store_lock **p = &s->held; *p; p = &(*p)->next)
+        if (*p == l) {
+            *p = l->next;
+            break;
+        }
+    set_lock(s, &l->key, F_UNLCK);
+    pthread_mutex_unlock(&s->locks_mutex);
     free(l);
+}
+
+void locks_close(struct store *s)
+{
+    if (s->keys_fd >= 0)
+        close(s->keys_fd);
+    s->keys_fd = -1;
 }

@@ -21,7 +21,7 @@ static bool same_file(int fd, const char *path)
     return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* With s->mutex held. A sweeper may catch the folder between its making and its locking: then another is made. */
+/* With s->scratch_mutex held. A sweeper may catch the folder between its making and its locking: then another is made. */
 static int make_session(struct store *s, struct err *e)
 {
     for (int tries = 0; tries < 100; tries++) {
@@ -46,22 +46,73 @@ static int make_session(struct store *s, struct err *e)
     return err_set(e, ERR_IO, "%s/tmp: no scratch folder could be made and locked", s->dir);
 }
 
-int store_tmp_dir(struct store *s, char **path, struct err *e)
+int scratch_name(struct store *s, char **path, struct err *e)
 {
     struct buf b = {0};
-    pthread_mutex_lock(&s->mutex);
+    pthread_mutex_lock(&s->scratch_mutex);
     int rc = s->session ? 0 : make_session(s, e);
     if (rc == 0)
         buf_printf(&b, "%s/%u", s->session, ++s->counter);
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&s->scratch_mutex);
     if (rc == 0 && b.failed)
         rc = err_nomem(e, 0, "a path");
-    if (rc == 0 && mkdir(b.p, 0777) < 0)
-        rc = err_errno(e, "%s: cannot create a scratch folder", b.p);
-    if (rc == 0)
-        *path = buf_steal(&b);
+    *path = rc == 0 ? buf_steal(&b) : NULL;
     buf_release(&b);
     return rc;
+}
+
+/* Folders are used again: file systems are slow to make and remove what thousands of small nodes need for a moment. */
+int store_tmp_dir(struct store *s, char **path, struct err *e)
+{
+    pthread_mutex_lock(&s->scratch_mutex);
+    *path = s->n_idle_tmp ? s->idle_tmp[--s->n_idle_tmp] : NULL;
+    pthread_mutex_unlock(&s->scratch_mutex);
+    int rc = *path ? 0 : scratch_name(s, path, e);
+    if (rc == 0 && mkdir(*path, 0777) < 0 && errno != EEXIST) {
+        rc = err_errno(e, "%s: cannot create a scratch folder", *path);
+        free(*path);
+        *path = NULL;
+    }
+    return rc;
+}
+
+static bool is_empty(const char *path)
+{
+    DIR *d = opendir(path);
+    bool empty = d != NULL;
+    for (struct dirent *ent; empty && (ent = readdir(d));)
+        empty = strcmp(ent->d_name, ".") == 0 || strcmp(ent->d_name, "..") == 0;
+    if (d)
+        closedir(d);
+    return empty;
+}
+
+static bool keep_tmp(struct store *s, char *path)
+{
+    bool kept = true;
+    pthread_mutex_lock(&s->scratch_mutex);
+    if (s->n_idle_tmp == s->cap_idle_tmp) {
+        size_t cap = s->cap_idle_tmp ? 2 * s->cap_idle_tmp : 16;
+        char **p = realloc(s->idle_tmp, cap * sizeof *p);
+        kept = p != NULL;
+        if (p) {
+            s->idle_tmp = p;
+            s->cap_idle_tmp = cap;
+        }
+    }
+    if (kept)
+        s->idle_tmp[s->n_idle_tmp++] = path;
+    pthread_mutex_unlock(&s->scratch_mutex);
+    return kept;
+}
+
+void store_tmp_done(struct store *s, char *path)
+{
+    struct err ignored;
+    if (!path || (is_empty(path) && keep_tmp(s, path)))
+        return;
+    fs_remove_tree(path, &ignored);
+    free(path);
 }
 
 static void sweep_one(const char *path)
@@ -91,7 +142,7 @@ int scratch_sweep(struct store *s, struct err *e)
         size_t n = 0;
         int rc = dir ? fs_list(dir, &names, &n, e) : err_nomem(e, 0, "a path");
         for (size_t k = 0; rc == 0 && k < n; k++) {
-            bool stays = strcmp(names[k], "open") == 0 || strcmp(names[k], "gc") == 0;
+            bool stays = strcmp(names[k], "open") == 0 || strcmp(names[k], "gc") == 0 || strcmp(names[k], "keys") == 0;
             char *path = stays ? NULL : fs_join(dir, names[k]);
             if (path)
                 sweep_one(path);
@@ -108,6 +159,9 @@ int scratch_sweep(struct store *s, struct err *e)
 void scratch_close(struct store *s)
 {
     struct err ignored;
+    while (s->n_idle_tmp)
+        free(s->idle_tmp[--s->n_idle_tmp]);
+    free(s->idle_tmp);
     if (!s->session)
         return;
     fs_remove_tree(s->session, &ignored);

@@ -171,7 +171,9 @@ int store_open(const char *dir, struct store **out, struct err *e)
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_nomem(e, sizeof *s, "the store");
-    s->blobs_fd = s->session_fd = s->presence_fd = -1;
+    s->blobs_fd = s->session_fd = s->presence_fd = s->keys_fd = -1;
+    pthread_mutex_init(&s->scratch_mutex, NULL);
+    pthread_mutex_init(&s->locks_mutex, NULL);
     pthread_mutex_init(&s->mutex, NULL);
     pthread_mutex_init(&s->commit_mutex, NULL);
     pthread_mutex_init(&s->pending_mutex, NULL);
@@ -202,11 +204,14 @@ void store_close(struct store *s)
     if (!s)
         return;
     scratch_close(s);
+    locks_close(s);
     presence_leave(s);
     db_close(s->writer);
     db_close(s->db);
     if (s->blobs_fd >= 0)
         close(s->blobs_fd);
+    pthread_mutex_destroy(&s->scratch_mutex);
+    pthread_mutex_destroy(&s->locks_mutex);
     pthread_mutex_destroy(&s->mutex);
     pthread_mutex_destroy(&s->commit_mutex);
     pthread_mutex_destroy(&s->pending_mutex);

@@ -44,6 +44,7 @@ int store_file_digest(struct store *s, const char *path, bool cached_only, const
 
 /* Moves the file in; it is on the disk when a record put later is. p can cancel it, and is told nothing. */
 int store_put_file(struct store *s, const char *path, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e);
+int store_put_bytes(struct store *s, const void *p, size_t n, struct digest *out, struct err *e); /* likewise; writes nothing when the content is there */
 bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes);          /* cheap check: there, right size */
 /* Full check: reads the content. False: it is missing or was damaged and is now removed; its records are misses. */
 bool store_verify_blob(struct store *s, const struct digest *d);
@@ -127,7 +128,8 @@ void store_unlock(struct store_lock *l);
 
 /* ---- scratch ---- */
 
-int store_tmp_dir(struct store *s, char **path, struct err *e);  /* a fresh folder under DIR/tmp, on the same file system; malloc'ed */
+int store_tmp_dir(struct store *s, char **path, struct err *e);  /* an empty folder under DIR/tmp, on the same file system; malloc'ed */
+void store_tmp_done(struct store *s, char *path); /* removes what is in it, takes path over; the next store_tmp_dir may give it again */
 int store_checkpoint_dir(struct store *s, const struct digest *key, char **path, struct err *e);
 int store_drop_checkpoint(struct store *s, const struct digest *key, struct err *e);
 

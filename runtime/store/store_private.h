@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * store_private: what the files of the store share. Lock order: `mutex` guards the connection and the session folder and
+ * store_private: what the files of the store share. Lock order: `mutex` guards the connection and
  * is never held while a file of the user or a blob is read.
  */
 #ifndef PKG_STORE_STORE_PRIVATE_H
@@ -23,9 +23,15 @@ struct store {
     int blobs_fd;     /* DIR/blobs */
     pthread_mutex_t mutex;
     struct db *db;
+    pthread_mutex_t scratch_mutex; /* of the next five */
     char *session;    /* DIR/tmp/s-XXXXXX, made on first use; flock'ed through session_fd */
     int session_fd;
-    unsigned counter; /* names of scratch folders */
+    unsigned counter; /* names of scratch folders and files */
+    char **idle_tmp;  /* empty scratch folders to use again */
+    size_t n_idle_tmp, cap_idle_tmp;
+    pthread_mutex_t locks_mutex;
+    int keys_fd;      /* DIR/locks/keys (locks.c), -1 until a key is locked */
+    struct store_lock *held; /* by this process */
     char *presence;   /* DIR/locks/p-XXXXXX, flock'ed through presence_fd */
     int presence_fd;
     pthread_mutex_t commit_mutex; /* one commit at a time; guards writer */
@@ -64,6 +70,10 @@ int put_run_node_row(struct db *db, int64_t run, const struct node_run *n, struc
 /* scratch.c */
 int scratch_sweep(struct store *s, struct err *e); /* removes what dead processes left in tmp/ and locks/ */
 void scratch_close(struct store *s);
+int scratch_name(struct store *s, char **path, struct err *e); /* a name in the session folder that nobody has; malloc'ed */
+
+/* locks.c */
+void locks_close(struct store *s);
 
 /* presence.c */
 int presence_enter(struct store *s, struct err *e);

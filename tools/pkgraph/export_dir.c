@@ -81,7 +81,9 @@ int export_end(struct export_dir *d, struct err *e)
     for (size_t i = 0; !rc && i < d->n; i++) {
         struct export_file *f = &d->files[i];
         char *path = f->same ? NULL : fs_join(d->path, f->name);
-        if (!f->same && (!path || rename(f->tmp, path) != 0))
+        if (!f->same)
+            rc = fs_sync_file(f->tmp, e);
+        if (!rc && !f->same && (!path || rename(f->tmp, path) != 0))
             rc = err_errno(e, "%s/%s", d->path, f->name);
         free(path);
     }

@@ -64,6 +64,36 @@ static void round_trip(void **state)
     st_close(f);
 }
 
+/* Pieces of every size, those that are gathered and those that are not, in turn. */
+static void pieces(void **state)
+{
+    (void)state;
+    enum { N = 300000 };
+    static const size_t sizes[] = {1, 70000, 1000, 65535, 65536, 3, 65537};
+    struct err e = {0};
+    struct st_writer *w;
+    struct st_file *f;
+    uint8_t *x = malloc(N);
+    for (size_t i = 0; i < N; i++)
+        x[i] = (uint8_t)(i * 2654435761u >> 13);
+    assert_int_equal(st_writer_new(path, &w, &e), 0);
+    st_writer_unsynced(w);
+    assert_int_equal(st_declare(w, "x", DT_U8, 1, (size_t[]){N}, &e), 0);
+    assert_int_equal(st_write_begin(w, &e), 0);
+    for (size_t at = 0, i = 0, n; at < N; at += n, i++) {
+        n = sizes[i % (sizeof sizes / sizeof *sizes)];
+        n = n < N - at ? n : N - at;
+        assert_int_equal(st_write(w, x + at, n, &e), 0);
+    }
+    assert_int_equal(st_write_end(w, &e), 0);
+    st_writer_free(w);
+    assert_int_equal(st_open(path, &f, &e), 0);
+    assert_int_equal(st_find(f, "x")->bytes, N);
+    assert_memory_equal(st_find(f, "x")->data, x, N);
+    st_close(f);
+    free(x);
+}
+
 static void an_unfinished_writer_leaves_nothing(void **state)
 {
     (void)state;
@@ -156,7 +186,7 @@ static void hub_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(an_unfinished_writer_leaves_nothing), cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(round_trip), cmocka_unit_test(pieces), cmocka_unit_test(an_unfinished_writer_leaves_nothing), cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(hub_names),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -25,6 +25,29 @@ static void test_put(void **state)
     free(path);
 }
 
+/* The same blob as through a file; content that is there makes none; damage is healed. */
+static void test_put_bytes(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st, again;
+    struct digest d, empty, file = put_text(f, "hello");
+    char *path = blob_path(f, &file);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(store_put_bytes(f->s, "hello", 5, &d, &f->e), 0);
+    assert_int_equal(digest_cmp(&d, &file), 0);
+    assert_int_equal(stat(path, &again), 0);
+    assert_int_equal(st.st_ino, again.st_ino);
+    assert_int_equal(store_put_bytes(f->s, NULL, 0, &empty, &f->e), 0);
+    assert_true(store_has_blob(f->s, &empty, 0));
+    unlink(path);
+    assert_int_equal(store_put_bytes(f->s, "hello", 5, &d, &f->e), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0444);
+    assert_int_equal(sha_file(path, &d, NULL, &f->e), 0);
+    assert_int_equal(digest_cmp(&d, &file), 0);
+    free(path);
+}
+
 static void test_only_files_of_its_own(void **state)
 {
     struct fixture *f = *state;
@@ -123,7 +146,7 @@ static void test_moved_file(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_put), TEST(test_only_files_of_its_own), TEST(test_damage), TEST(test_user_files),
+    const struct CMUnitTest tests[] = {TEST(test_put), TEST(test_put_bytes), TEST(test_only_files_of_its_own), TEST(test_damage), TEST(test_user_files),
                                        TEST(test_moved_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

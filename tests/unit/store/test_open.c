@@ -217,6 +217,30 @@ static void test_sweep(void **state)
     free(lock);
 }
 
+/* A scratch folder is used again, and never with anything in it. */
+static void test_scratch(void **state)
+{
+    struct fixture *f = *state;
+    char *a = NULL, *b = NULL, *c = NULL, *left, first[4096];
+    assert_int_equal(store_tmp_dir(f->s, &a, &f->e), 0);
+    assert_int_equal(store_tmp_dir(f->s, &b, &f->e), 0);
+    assert_string_not_equal(a, b);
+    snprintf(first, sizeof first, "%s", a);
+    store_tmp_done(f->s, a);
+    assert_int_equal(store_tmp_dir(f->s, &c, &f->e), 0);
+    assert_string_equal(c, first);
+    left = fs_join(c, "left");
+    assert_int_equal(fs_write(left, "x", 1, &f->e), 0);
+    store_tmp_done(f->s, c);
+    assert_false(fs_exists(left));
+    assert_int_equal(store_tmp_dir(f->s, &c, &f->e), 0);
+    assert_true(fs_is_dir(c));
+    assert_false(fs_exists(left));
+    store_tmp_done(f->s, c);
+    store_tmp_done(f->s, b);
+    free(left);
+}
+
 static void test_checkpoints(void **state)
 {
     struct fixture *f = *state;
@@ -296,6 +320,6 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_newer), TEST(test_foreign), TEST(test_unwritable), TEST(test_damaged_index),
-                                       TEST(test_damaged_row), TEST(test_damaged_page), TEST(test_damaged_stat_row), TEST(test_sweep), TEST(test_checkpoints), TEST(test_full_disk)};
+                                       TEST(test_damaged_row), TEST(test_damaged_page), TEST(test_damaged_stat_row), TEST(test_sweep), TEST(test_scratch), TEST(test_checkpoints), TEST(test_full_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,6 +110,30 @@ static void test_locks(void **state)
     store_unlock(c);
 }
 
+/* Another holder of the store, as another process is one. */
+static void test_locks_of_another(void **state)
+{
+    struct fixture *f = *state;
+    struct digest key = {{1}}, other = {{1, 0, 0, 0, 0, 0, 0, 0, 1}};
+    struct store *s2;
+    struct store_lock *a, *b, *c;
+    bool busy;
+    assert_int_equal(store_open(f->store, &s2, &f->e), 0);
+    assert_int_equal(store_lock_key(s2, &key, false, &a, &busy, &f->e), 0);
+    assert_int_equal(store_lock_key(f->s, &key, false, &b, &busy, &f->e), 0);
+    assert_true(busy && !b);
+    assert_non_null(strstr(f->e.msg, "process "));
+    assert_non_null(strstr(f->e.msg, " since "));
+    assert_int_equal(store_lock_key(f->s, &other, false, &c, &busy, &f->e), 0);
+    assert_true(busy && !c); /* shares the byte: waits, and is not told a wrong name */
+    assert_string_equal(f->e.msg, "another process");
+    store_close(s2); /* as its process would end */
+    assert_int_equal(store_lock_key(f->s, &key, false, &b, &busy, &f->e), 0);
+    assert_true(!busy && b);
+    store_unlock(b);
+    free(a);
+}
+
 static void test_history(void **state)
 {
     struct fixture *f = *state;
@@ -190,6 +214,6 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_round_trip), TEST(test_damaged_bits), TEST(test_artifact_digest), TEST(test_missing_blob_is_a_miss),
-                                       TEST(test_locks), TEST(test_history), TEST(test_threads)};
+                                       TEST(test_locks), TEST(test_locks_of_another), TEST(test_history), TEST(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
