@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/exec/cgroup.h"
+
 static size_t read_small(const char *path, char *z, size_t cap)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -23,28 +25,15 @@ static uint64_t number_after(const char *z, const char *label)
     return p ? strtoull(p + strlen(label), NULL, 10) : 0;
 }
 
-/* What the cgroup still allows: its limit less what it uses, page cache that can be dropped not counted. */
-static uint64_t cgroup_free(void)
-{
-    char z[8192];
-    if (!read_small("/sys/fs/cgroup/memory.max", z, sizeof z) || strncmp(z, "max", 3) == 0)
-        return UINT64_MAX;
-    uint64_t max = strtoull(z, NULL, 10), used = 0, cache = 0;
-    if (read_small("/sys/fs/cgroup/memory.current", z, sizeof z))
-        used = strtoull(z, NULL, 10);
-    if (read_small("/sys/fs/cgroup/memory.stat", z, sizeof z))
-        cache = number_after(z, "\ninactive_file ") + number_after(z, "\nactive_file ");
-    used = used > cache ? used - cache : 0;
-    return max > used ? max - used : 0;
-}
-
 uint64_t budget_free(void)
 {
     char z[4096];
     if (!read_small("/proc/meminfo", z, sizeof z))
         return 0;
-    uint64_t machine = number_after(z, "MemAvailable:") * 1024, group = cgroup_free();
-    return machine < group ? machine : group;
+    uint64_t machine = number_after(z, "MemAvailable:") * 1024;
+    struct cgroup_limits group;
+    cgroup_limits("", &group);
+    return machine < group.memory_free ? machine : group.memory_free;
 }
 
 uint64_t budget_rss(void)

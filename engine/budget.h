@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * budget: what memory there is and what this process holds. Linux: /proc and cgroup v2.
+ * budget: what memory there is and what this process holds. Linux: /proc and control groups.
  */
 #ifndef PKG_ENGINE_BUDGET_H
 #define PKG_ENGINE_BUDGET_H

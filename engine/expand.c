@@ -58,6 +58,8 @@ static int own_of(struct expander *x, struct enode *n, const struct own **out)
         buf_clear(&x->s.key);
         buf_put(&x->s.key, &n->serial, sizeof n->serial);
         put_point(x, n->mask);
+        if (x->s.key.failed)
+            return nomem(x);
         i = names_get(&x->owns, buf_view(&x->s.key));
         if (i != NAMES_NONE) {
             *out = x->own[i];
@@ -341,6 +343,8 @@ static int finish_node(struct expander *x, size_t i)
     buf_put(&x->s.key, &edition, sizeof edition);
     buf_put(&x->s.key, &in.mask, sizeof in.mask);
     put_point(x, in.mask);
+    if (x->s.key.failed) /* a key cut short could be another's */
+        return nomem(x);
     v->inst = names_get(&x->insts, buf_view(&x->s.key));
     int rc = 0;
     if (v->inst == NAMES_NONE) {
@@ -432,6 +436,10 @@ static int expand_edition(struct expander *x, struct edition *ed)
         sweep_point(&x->s.sweep, p, x->s.point);
         buf_clear(&x->s.key);
         put_point(x, ed->mask);
+        if (x->s.key.failed) {
+            rc = nomem(x);
+            break;
+        }
         struct str key = buf_view(&x->s.key);
         if (names_get(&seen, key) != NAMES_NONE)
             continue;

@@ -23,7 +23,7 @@ struct run_file {
 };
 
 struct op_run {
-    const struct runner_job *job;
+    struct runner_job *job;
     char *tmp, *checkpoint;
     struct arena arena;
     size_t n_files, cap_files;
@@ -45,6 +45,7 @@ int op_threads(const struct op_run *r)
 
 uint64_t op_memory(const struct op_run *r)
 {
+    atomic_store(&r->job->asked, true);
     return r->job->memory;
 }
 
@@ -438,6 +439,16 @@ static void suspect_inputs(const struct runner_job *job, struct err *e)
                            n->op->inputs[n->edges[k].port].name, job->inputs[k]->files[i].name);
 }
 
+/* What was made while memory was refused: neither the result is kept nor a checkpoint to go on from. */
+static int discard(struct runner_job *job, int rc, struct err *e)
+{
+    struct err ignored;
+    store_drop_checkpoint(job->store, &job->planned->key, &ignored);
+    record_free(job->record);
+    job->record = NULL;
+    return rc ? rc : err_set(e, ERR_NOMEM, "memory was refused to this process; the result may lack something and is not stored; run again");
+}
+
 int runner_run(struct runner_job *job, struct err *e)
 {
     struct op_run r = {.job = job};
@@ -464,11 +475,8 @@ int runner_run(struct runner_job *job, struct err *e)
         rc = save(&r, job, &begin, e);
     else
         measure(job, &begin);
-    if (rc == 0 && js_refusals() > 0) { /* a file or descriptor, made now or while planning, may lack a field */
-        rc = err_set(e, ERR_NOMEM, "memory was refused to this process; the result may lack something and is not stored; run again");
-        record_free(job->record);
-        job->record = NULL;
-    }
+    if (js_refusals() > 0) /* a file or descriptor, made now or while planning, may lack a field */
+        rc = discard(job, rc, e);
     release(&r);
     par_follow_threads(NULL);
     par_set_threads(0);

@@ -25,7 +25,8 @@ struct runner_job {
     int threads;                         /* what it was admitted with */
     _Atomic int team;                    /* what it has now: the scheduler lends more and takes it back */
     _Atomic int most_team;               /* the most it has had */
-    uint64_t memory;
+    uint64_t memory;                     /* what it may use, at least what it declared */
+    _Atomic bool asked;                  /* the operator asked how much that is, and may use it all */
     const struct progress *progress;
     _Atomic uint64_t rss_peak;           /* the scheduler raises it */
     uint64_t rss_begin;

@@ -101,6 +101,9 @@ static void end_good(struct task *t, enum node_state state, const char *text)
     ev.wall = t->job.wall;
     ev.cpu = t->job.cpu;
     ev.peak_memory = t->job.peak_memory;
+    ev.bytes_read = t->job.bytes_read;
+    ev.bytes_written = t->job.bytes_written;
+    ev.threads = atomic_load(&t->job.most_team);
     if (!stored) {
         write_history(t, "cached");
         wake_consumers(t);
@@ -449,20 +452,44 @@ static void send_next(struct sched *s)
 
 /* ---- after running ---- */
 
-/* A node that took much more memory than it declared spoils the budget of all: said while it is known whose it was. */
+/* A node that took much more memory than it may spoils the budget of all: said while it is known whose it was. What it may:
+ * what it declared, or what it was granted when it asked for that. */
 static void check_memory(struct task *t)
 {
-    uint64_t said = planned_of(t)->cost.peak_memory, took = t->job.peak_memory;
+    bool asked = atomic_load(&t->job.asked);
+    uint64_t said = asked ? t->mem : planned_of(t)->cost.peak_memory, took = t->job.peak_memory;
     if (!said || atomic_load(&t->job.shared) || took < memory_slack || took - memory_slack < said + said / 4)
         return;
     struct buf b = {0};
     buf_puts(&b, "took ");
     budget_text(&b, took);
-    buf_puts(&b, " of memory, but had declared ");
+    buf_puts(&b, asked ? " of memory, but had been granted " : " of memory, but had declared ");
     budget_text(&b, said);
     buf_puts(&b, "; beside other nodes this can exceed the budget: lower --jobs or --mem if memory runs out");
     if (!b.failed)
         emit_text(t, EVENT_WARNING, b.p);
+    buf_release(&b);
+}
+
+/* Of nodes that run side by side nobody can tell whose the memory is, only that it is more than all may take. Once a run. */
+static void check_budget(struct sched *s, uint64_t rss)
+{
+    uint64_t took = rss > s->rss_begin ? rss - s->rss_begin : 0;
+    if (s->said_budget || s->n_active < 2 || took < memory_slack || took - memory_slack < s->o.mem)
+        return;
+    struct buf b = {0};
+    s->said_budget = true;
+    buf_puts(&b, "the nodes that run now take ");
+    budget_text(&b, took);
+    buf_puts(&b, " of memory, the budget is ");
+    budget_text(&b, s->o.mem);
+    for (size_t k = 0; k < s->n_active; k++) {
+        buf_printf(&b, "%s%s was granted ", k ? ", " : ": ", node_of(s->active[k])->id);
+        budget_text(&b, s->active[k]->mem);
+    }
+    buf_puts(&b, "; one of them takes more: -j 1 shows which");
+    if (!b.failed)
+        emit_text(s->active[0], EVENT_WARNING, b.p);
     buf_release(&b);
 }
 
@@ -554,6 +581,7 @@ void task_start(struct sched *s, struct task *t)
     memset(&t->err, 0, sizeof t->err);
     atomic_store(&t->job.rss_peak, 0);
     atomic_store(&t->job.shared, false);
+    atomic_store(&t->job.asked, false);
     t->job.bytes_read = t->job.bytes_written = 0;
     t->job.node = node_of(t);
     t->job.planned = planned_of(t);
@@ -567,7 +595,7 @@ void task_start(struct sched *s, struct task *t)
     s->active[s->n_active++] = t;
     for (size_t k = 0; s->n_active > 1 && k < s->n_active; k++) /* their processor times mix */
         atomic_store(&s->active[k]->job.shared, true);
-    struct sched_event ev = {.kind = EVENT_START, .node = t->i, .text = planned_of(t)->reason};
+    struct sched_event ev = {.kind = EVENT_START, .node = t->i, .text = planned_of(t)->reason, .threads = t->share};
     emit(s, ev);
     int rc = pool_submit(s->pool, work, work_done, t, &e);
     if (rc != 0) {
@@ -651,6 +679,7 @@ static void on_tick(void *u)
             atomic_store(&t->timed_out, true);
         deliver_news(t);
     }
+    check_budget(s, rss);
     struct sched_event ev = {.kind = EVENT_TICK};
     emit(s, ev);
     s->commit_due = true;
@@ -718,6 +747,7 @@ int sched_run(struct plan *p, const struct sched_options *o, struct sched_result
         if (store_run_begin(p->store, p->graph->file ? p->graph->file : "", o->command ? o->command : "run", &s.run, &ignored) != 0)
             s.run = 0;
         s.result->run = s.run;
+        s.rss_begin = budget_rss();
         begin(&s);
         pool_run(s.pool);
         rc = outcome(&s, e);

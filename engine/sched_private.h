@@ -93,6 +93,8 @@ struct sched {
     size_t lights;        /* running light tasks */
     int cpus_used;
     uint64_t mem_used;
+    uint64_t rss_begin;   /* what the process held before the first node */
+    bool said_budget;
     struct keymap keys;
     pthread_mutex_t mutex;
     _Atomic bool cancel;

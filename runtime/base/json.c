@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,12 +13,17 @@
 #include "runtime/base/fs.h"
 
 static _Atomic unsigned long refusals;
+static _Thread_local jmp_buf *parsing; /* of js_parse, while it is in jansson */
 
+/* jansson's parser, when memory is refused, can take a string for an empty one, call good text bad, or free a thing twice
+ * (2.14): it is left at once. What it had built is lost to the process, which will keep nothing that it makes from here on. */
 static void *js_malloc(size_t n)
 {
     void *p = malloc(n ? n : 1);
     if (!p)
         atomic_fetch_add(&refusals, 1);
+    if (!p && parsing)
+        longjmp(*parsing, 1);
     return p;
 }
 
@@ -41,14 +47,29 @@ static struct js *wrap(json_t *t)
     return (struct js *)t;
 }
 
+/* *refused: memory was. */
+static json_t *load(struct str text, size_t flags, json_error_t *je, bool *refused)
+{
+    jmp_buf out;
+    json_t *t = NULL;
+    parsing = &out;
+    if (setjmp(out) == 0)
+        t = json_loadb(text.p ? text.p : "", text.n, flags, je);
+    else
+        *refused = true;
+    parsing = NULL;
+    return *refused ? NULL : t;
+}
+
 struct js *js_parse(struct str text, const char *what, struct err *e)
 {
-    json_error_t je;
+    json_error_t je = {0};
+    bool refused = false;
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
-    json_t *t = json_loadb(text.p ? text.p : "", text.n, flags, &je);
-    if (!t && json_error_code(&je) == json_error_numeric_overflow) /* model_max_length of 1e30, written out */
-        t = json_loadb(text.p, text.n, flags | JSON_DECODE_INT_AS_REAL, &je);
-    if (!t && json_error_code(&je) == json_error_out_of_memory)
+    json_t *t = load(text, flags, &je, &refused);
+    if (!t && !refused && json_error_code(&je) == json_error_numeric_overflow) /* model_max_length of 1e30, written out */
+        t = load(text, flags | JSON_DECODE_INT_AS_REAL, &je, &refused);
+    if (!t && (refused || json_error_code(&je) == json_error_out_of_memory))
         err_nomem(e, text.n, what);
     else if (!t)
         err_set(e, ERR_INPUT, "%s:%d:%d: not valid JSON: %s", what, je.line, je.column, je.text);

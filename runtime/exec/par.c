@@ -3,23 +3,12 @@
 
 #include <omp.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "runtime/exec/cgroup.h"
 
 static _Thread_local int team;
 static _Thread_local const _Atomic int *followed;
-
-/* cgroup v2 quota, as "MAX PERIOD"; 0 when there is none. */
-static int quota_cpus(void)
-{
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (!f)
-        return 0;
-    long long max = 0, period = 0;
-    int n = fscanf(f, "%lld %lld", &max, &period);
-    fclose(f);
-    return n == 2 && max > 0 && period > 0 ? (int)((max + period - 1) / period) : 0;
-}
 
 int par_cpus(void)
 {
@@ -29,9 +18,10 @@ int par_cpus(void)
         return n;
     cpu_set_t set;
     n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    int quota = quota_cpus();
-    if (quota && quota < n)
-        n = quota;
+    struct cgroup_limits group;
+    cgroup_limits("", &group);
+    if (group.cpus && group.cpus < n)
+        n = group.cpus;
     if (n < 1)
         n = 1;
     __atomic_store_n(&known, n, __ATOMIC_RELAXED);

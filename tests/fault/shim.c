@@ -2,9 +2,11 @@
  *
  * shim: a library to preload that makes one call fail: the N-th of a kind ($FAULT_KIND: alloc, write, fsync, rename, open,
  * sqlite; $FAULT_AT, from 1), or every one (lock: flock and fcntl locks, as on a file system without). At exit it writes how many there were to
- * $FAULT_COUNT. Allocations count when pkgraph itself, jansson, SQLite, libyaml or libuv asks; those of the run-time
- * libraries below (OpenMP, BLAS) end the program by their own design.
+ * $FAULT_COUNT. Allocations count when pkgraph itself, jansson, SQLite or libyaml asks; those of the run-time
+ * libraries below (OpenMP, BLAS, libuv) end the program by their own design, and those of the C library for us (asprintf,
+ * realpath) cannot be told from its own.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +30,7 @@ static _Atomic long count;
 enum { RANGES = 16 };
 static struct range { uintptr_t from, to; } ranges[RANGES];
 static int n_ranges;
+static struct range program;
 
 extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t m);
@@ -35,16 +38,18 @@ extern void *__libc_realloc(void *p, size_t n);
 
 static int note_object(struct dl_phdr_info *o, size_t size, void *u)
 {
-    static const char *const names[] = {"libjansson", "libsqlite3", "libyaml", "libuv"};
+    static const char *const names[] = {"libjansson", "libsqlite3", "libyaml"};
     bool wanted = !o->dlpi_name[0]; /* the program */
     (void)size;
     (void)u;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         wanted = wanted || strstr(o->dlpi_name, names[i]);
     for (int i = 0; wanted && i < o->dlpi_phnum && n_ranges < RANGES; i++)
-        if (o->dlpi_phdr[i].p_type == PT_LOAD && (o->dlpi_phdr[i].p_flags & PF_X)) {
+        if (o->dlpi_phdr[i].p_type == PT_LOAD && (o->dlpi_phdr[i].p_flags & PF_X)) { /* its code */
             uintptr_t at = o->dlpi_addr + o->dlpi_phdr[i].p_vaddr;
             ranges[n_ranges++] = (struct range){at, at + o->dlpi_phdr[i].p_memsz};
+            if (!o->dlpi_name[0])
+                program = ranges[n_ranges - 1];
         }
     return 0;
 }
@@ -141,6 +146,44 @@ static int broken(void)
     return -1;
 }
 
+/* Files written through stdio: its own calls of write() cannot be caught, so what hands it bytes fails instead. */
+size_t fwrite(const void *p, size_t one, size_t n, FILE *f)
+{
+    return fileno(f) > 2 && file(fileno(f)) && fails(WRITE) ? (full(), (size_t)0) : REAL(size_t, "fwrite", const void *, size_t, size_t, FILE *)(p, one, n, f);
+}
+
+int fclose(FILE *f)
+{
+    bool fail = ready && fileno(f) > 2 && file(fileno(f)) && fails(WRITE);
+    int rc = REAL(int, "fclose", FILE *)(f);
+    return fail ? full() : rc;
+}
+
+int ftruncate(int fd, off_t n)
+{
+    return file(fd) && fails(WRITE) ? full() : REAL(int, "ftruncate", int, off_t)(fd, n);
+}
+
+int ftruncate64(int fd, off64_t n)
+{
+    return file(fd) && fails(WRITE) ? full() : REAL(int, "ftruncate64", int, off64_t)(fd, n);
+}
+
+int posix_fallocate(int fd, off_t at, off_t n)
+{
+    return file(fd) && fails(WRITE) ? ENOSPC : REAL(int, "posix_fallocate", int, off_t, off_t)(fd, at, n);
+}
+
+int fallocate(int fd, int mode, off_t at, off_t n)
+{
+    return file(fd) && fails(WRITE) ? full() : REAL(int, "fallocate", int, int, off_t, off_t)(fd, mode, at, n);
+}
+
+ssize_t copy_file_range(int in, off64_t *a, int out, off64_t *b, size_t n, unsigned flags)
+{
+    return file(out) && fails(WRITE) ? full() : REAL(ssize_t, "copy_file_range", int, off64_t *, int, off64_t *, size_t, unsigned)(in, a, out, b, n, flags);
+}
+
 ssize_t write(int fd, const void *p, size_t n)
 {
     return fd > 2 && file(fd) && fails(WRITE) ? full() : REAL(ssize_t, "write", int, const void *, size_t)(fd, p, n);
@@ -206,6 +249,42 @@ OPENER(open64, (const char *path, int flags, ...), (const char *, int, ...), pat
 OPENER(openat, (int at, const char *path, int flags, ...), (int, const char *, int, ...), at, path, flags)
 OPENER(openat64, (int at, const char *path, int flags, ...), (int, const char *, int, ...), at, path, flags)
 
+static void *no_file(void)
+{
+    no_files();
+    return NULL;
+}
+
+FILE *fopen(const char *path, const char *mode)
+{
+    return fails(OPEN) ? no_file() : REAL(FILE *, "fopen", const char *, const char *)(path, mode);
+}
+
+FILE *fopen64(const char *path, const char *mode)
+{
+    return fails(OPEN) ? no_file() : REAL(FILE *, "fopen64", const char *, const char *)(path, mode);
+}
+
+int mkstemp(char *path)
+{
+    return fails(OPEN) ? no_files() : REAL(int, "mkstemp", char *)(path);
+}
+
+int mkostemp(char *path, int flags)
+{
+    return fails(OPEN) ? no_files() : REAL(int, "mkostemp", char *, int)(path, flags);
+}
+
+char *mkdtemp(char *path)
+{
+    return fails(OPEN) ? no_file() : REAL(char *, "mkdtemp", char *)(path);
+}
+
+DIR *opendir(const char *path)
+{
+    return fails(OPEN) ? no_file() : REAL(DIR *, "opendir", const char *)(path);
+}
+
 static int no_locks(void)
 {
     errno = ENOLCK;
@@ -242,9 +321,24 @@ int fcntl64(int fd, int what, ...)
     return lock_or("fcntl64", fd, what, arg);
 }
 
+/* Only what the program asks for: SQLite calls these two itself, too, and then asks the statement how it ended. */
+static bool from_program(void *caller)
+{
+    return (uintptr_t)caller >= program.from && (uintptr_t)caller < program.to;
+}
+
+enum { SQLITE_IOERR_ = 10 };
+
 int sqlite3_step(void *q);
 int sqlite3_step(void *q)
 {
-    enum { IOERR = 10 };
-    return fails(SQLITE) ? IOERR : REAL(int, "sqlite3_step", void *)(q);
+    return from_program(__builtin_return_address(0)) && fails(SQLITE) ? SQLITE_IOERR_ : REAL(int, "sqlite3_step", void *)(q);
+}
+
+int sqlite3_exec(void *db, const char *sql, void *row, void *u, char **why);
+int sqlite3_exec(void *db, const char *sql, void *row, void *u, char **why)
+{
+    return from_program(__builtin_return_address(0)) && fails(SQLITE)
+               ? SQLITE_IOERR_
+               : REAL(int, "sqlite3_exec", void *, const char *, void *, void *, char **)(db, sql, row, u, why);
 }

@@ -10,6 +10,7 @@
 #include "engine/graph.h"
 #include "ops/table.h"
 #include "runtime/base/fs.h"
+#include "runtime/exec/cgroup.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/gemm.h"
 #include "tools/pkgraph/doctor_speed.h"
@@ -68,12 +69,11 @@ static double meminfo(const char *field)
 
 static void print_cgroup(void)
 {
-    struct buf b = {0};
-    struct err e;
+    struct cgroup_limits group;
     char x[TEXT_MAX];
-    if (fs_read("/sys/fs/cgroup/memory.max", 64, &b, &e) == 0 && b.n && b.p[0] >= '0' && b.p[0] <= '9')
-        printf(", limited to %s by the control group", text_bytes(x, strtod(b.p, NULL)));
-    buf_release(&b);
+    cgroup_limits("", &group);
+    if (group.memory_max != UINT64_MAX)
+        printf(", limited to %s by the control group", text_bytes(x, (double)group.memory_max));
 }
 
 /* A token costs 2 P operations forward and about 4 P in LoRA training (forward, and gradients of activations). */

@@ -130,6 +130,8 @@ static struct js *rows_json(const struct history_row *rows, size_t n)
         js_set(j, "wall", js_new_num(rows[i].wall));
         js_set(j, "cpu", js_new_num(rows[i].cpu));
         js_set(j, "memory", js_new_int((int64_t)rows[i].peak_memory));
+        js_set(j, "bytes_read", js_new_int((int64_t)rows[i].bytes_read));
+        js_set(j, "bytes_written", js_new_int((int64_t)rows[i].bytes_written));
         js_push(list, j);
     }
     return list;
@@ -137,9 +139,9 @@ static struct js *rows_json(const struct history_row *rows, size_t n)
 
 static void print_rows(const struct history_row *rows, size_t n)
 {
-    struct table t = {.cols = 7};
-    static const char *const head[] = {"run", "node", "status", "ended", "wall", "cpu", "memory"};
-    for (size_t i = 0; i < 7; i++)
+    struct table t = {.cols = 9};
+    static const char *const head[] = {"run", "node", "status", "ended", "wall", "cpu", "memory", "read", "written"};
+    for (size_t i = 0; i < t.cols; i++)
         table_cell(&t, "%s", head[i]);
     for (size_t i = 0; i < n; i++) {
         char x[TEXT_MAX];
@@ -151,6 +153,8 @@ static void print_rows(const struct history_row *rows, size_t n)
         table_cell(&t, "%s", ran ? text_seconds(x, rows[i].wall) : "");
         table_cell(&t, "%s", ran ? text_seconds(x, rows[i].cpu) : "");
         table_cell(&t, "%s", rows[i].peak_memory ? text_bytes(x, (double)rows[i].peak_memory) : "");
+        table_cell(&t, "%s", rows[i].bytes_read ? text_bytes(x, (double)rows[i].bytes_read) : "");
+        table_cell(&t, "%s", rows[i].bytes_written ? text_bytes(x, (double)rows[i].bytes_written) : "");
     }
     table_print(&t, true, stdout);
     table_release(&t);
@@ -206,6 +210,8 @@ const struct command cmd_runs = {
     .name = "runs",
     .usage = "SPEC [NODE]",
     .summary = "the history of a spec: runs, or one node's times",
+    .about = "Of each node: wall and processor time, the memory it took beyond what the process held when it began, the bytes of\n"
+             "its inputs and source files, and of what it stored.",
     .example = "pkgraph runs specs/quickstart.yaml\npkgraph runs specs/quickstart.yaml teacher",
     .options = options,
     .min_pos = 1,

@@ -321,7 +321,11 @@ static void write_event(struct ui *u, const struct sched_event *ev)
         js_set(j, "wall", js_new_num(ev->wall));
         js_set(j, "cpu", js_new_num(ev->cpu));
         js_set(j, "peak_memory", js_new_int((int64_t)ev->peak_memory));
+        js_set(j, "bytes_read", js_new_int((int64_t)ev->bytes_read));
+        js_set(j, "bytes_written", js_new_int((int64_t)ev->bytes_written));
     }
+    if (ev->threads)
+        js_set(j, "threads", js_new_int(ev->threads));
     js_write(&b, j);
     if (!b.failed)
         fprintf(u->events, "%s\n", b.p);
@@ -343,9 +347,16 @@ static void write_trace(struct ui *u, const struct sched_event *ev)
     struct buf b = {0};
     js_write_str(&b, str_of(u->plan->graph->nodes[ev->node].id));
     if (!b.failed)
-        fprintf(u->trace, "%s\n{\"name\":%s,\"cat\":\"%s\",\"ph\":\"X\",\"ts\":%.0f,\"dur\":%.0f,\"pid\":1,\"tid\":%zu}",
+        fprintf(u->trace, "%s\n{\"name\":%s,\"cat\":\"%s\",\"ph\":\"X\",\"ts\":%.0f,\"dur\":%.0f,\"pid\":1,\"tid\":%zu",
                 u->trace_any ? "," : "", b.p, u->plan->graph->nodes[ev->node].op->name, s->since * 1e6,
                 (ev->now - s->since) * 1e6, lane + 1);
+    if (!b.failed && ev->kind == EVENT_DONE)
+        fprintf(u->trace, ",\"args\":{\"cpu\":%.6f,\"threads\":%d,\"peak_memory\":%llu,\"bytes_read\":%llu,\"bytes_written\":%llu}", ev->cpu,
+                ev->threads, (unsigned long long)ev->peak_memory, (unsigned long long)ev->bytes_read, (unsigned long long)ev->bytes_written);
+    else if (!b.failed)
+        fputs(",\"args\":{\"failed\":true}", u->trace);
+    if (!b.failed)
+        fputc('}', u->trace);
     u->trace_any = true;
     buf_release(&b);
 }

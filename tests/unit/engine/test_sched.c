@@ -535,6 +535,8 @@ static void hungry_cost(const struct op_args *a, struct op_cost *c)
 
 static const struct op hungry = {.name = "hungry", .version = 1, .outputs = toy_out, .infer = toy_infer, .cost = hungry_cost, .run = hungry_run};
 
+static const struct op hungry_too = {.name = "hungry-too", .version = 1, .outputs = toy_out, .infer = toy_infer, .cost = hungry_cost, .run = hungry_run};
+
 static void test_memory_liar(void **state)
 {
     struct fixture *f = *state;
@@ -548,6 +550,48 @@ static void test_memory_liar(void **state)
     plan_free(p);
     assert_int_equal(w.warnings, 1);
     assert_non_null(strstr(w.last, "had declared 1.0 MiB"));
+    toy_free(&t);
+}
+
+/* It asks what it may use, and uses that: more than it declared, and no lie. */
+static int greedy_run(struct op_run *r, struct err *e)
+{
+    return op_memory(r) > 512 << 20 ? hungry_run(r, e) : err_set(e, ERR_INTERNAL, "granted %llu only", (unsigned long long)op_memory(r));
+}
+
+static const struct op greedy = {.name = "greedy", .version = 1, .outputs = toy_out, .infer = toy_infer, .cost = hungry_cost, .run = greedy_run};
+
+static void test_memory_granted(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct seen w = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 1, .mem = 1 << 30, .event = note_warning, .u = &w};
+    toy_add(&t, "x", &greedy);
+    struct plan *p = toy_plan(&t, f->s);
+    assert_int_equal(sched_run(p, &o, NULL, &e), 0);
+    plan_free(p);
+    assert_int_equal(w.warnings, 0);
+    toy_free(&t);
+}
+
+/* Side by side nobody can tell which of them it is: told of all, once. */
+static void test_memory_liars(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct seen w = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 2, .mem = 128 << 20, .event = note_warning, .u = &w};
+    toy_add(&t, "x", &hungry);
+    toy_add(&t, "y", &hungry_too);
+    struct plan *p = toy_plan(&t, f->s);
+    assert_int_equal(sched_run(p, &o, NULL, &e), 0);
+    plan_free(p);
+    assert_int_equal(w.warnings, 1);
+    assert_non_null(strstr(w.last, "the budget is 128.0 MiB"));
+    assert_non_null(strstr(w.last, "y was granted"));
     toy_free(&t);
 }
 
@@ -592,6 +636,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_retries, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_liar, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory_granted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory_liars, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_light, setup, teardown),
         cmocka_unit_test_setup_teardown(test_thousand, setup, teardown),
