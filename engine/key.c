@@ -34,9 +34,11 @@ static const char kind_letter[] = {
     [PARAM_ENUM] = 's', [PARAM_PATH] = 'p', [PARAM_INTS] = 'I', [PARAM_STRINGS] = 'S', [PARAM_MAP] = 'm',
 };
 
+/* A path whose value is a word of the table is that word; a file is known by its digest. */
 static bool in_key(const struct param_def *d, const struct param_value *v)
 {
-    return v->set && d->type != PARAM_PATH && !(d->flags & PARAM_NOKEY);
+    bool word = d->type == PARAM_PATH && d->choices && v->set && param_is_choice(d->choices, str_of(v->s));
+    return v->set && (d->type != PARAM_PATH || word) && !(d->flags & PARAM_NOKEY);
 }
 
 struct order {
@@ -98,7 +100,7 @@ static int add_params(const struct node *n, struct order *o, struct buf *b, stru
         buf_clear(&text);
         param_canon(&text, d, v);
         field_text(b, d->name);
-        field(b, &kind_letter[d->type], 1);
+        field(b, &kind_letter[d->type == PARAM_PATH ? PARAM_STRING : d->type], 1);
         field(b, text.p ? text.p : "", text.n);
         if (into)
             bad |= js_set(into, d->name, param_json(d, v));

@@ -7,7 +7,7 @@
  *   "pkgraph key 1", op name, op version, number of parameters, then for each, by name: name, kind letter, canonical value;
  *   number of inputs, then for each, by port name (a variadic port in the order of the spec): port, artifact digest;
  *   number of sources, then for each, by label and digest: label, digest.
- * Left out: PARAM_NOKEY and PARAM_PATH parameters and those without a value. Never in it: paths, node names, order in the
+ * Left out: PARAM_NOKEY parameters, PARAM_PATH ones (but a word of the table in place of a path is a text), those without a value. Never in it: paths, node names, order in the
  * file, threads, times, host. The expanded key is a JSON object of the same fields: op, version, params, inputs, sources.
  * Pure functions; any thread.
  */

@@ -212,7 +212,7 @@ static int refuse(struct param_fault *f, const struct param_def *d, const struct
     return ERR_INPUT;
 }
 
-static bool has_choice(const char *choices, struct str s)
+bool param_is_choice(const char *choices, struct str s)
 {
     for (const char *p = choices; p; p = strchr(p, '|')) {
         p += *p == '|';
@@ -294,9 +294,9 @@ static int parse_path(const struct ynode *y, const char *dir, struct arena *a, s
 static int parse_text(const struct param_def *d, const struct ynode *y, const char *dir, struct arena *a, struct param_value *v,
                       struct param_fault *f)
 {
-    if (d->type == PARAM_ENUM && !has_choice(d->choices, y->text))
+    if (d->type == PARAM_ENUM && !param_is_choice(d->choices, y->text))
         return refuse_choice(f, d, y);
-    if (d->type == PARAM_PATH && d->choices && has_choice(d->choices, y->text)) {
+    if (d->type == PARAM_PATH && d->choices && param_is_choice(d->choices, y->text)) {
         v->s = arena_str(a, y->text); /* a word of the table ("open-instruct"), not a file */
         return v->s ? 0 : ERR_NOMEM;
     }
@@ -336,7 +336,7 @@ static int parse_strs(const struct param_def *d, const struct ynode *y, struct a
         const struct ynode *x = y->kind == Y_SCALAR ? y : y->v[i];
         if (x->kind != Y_SCALAR || ynode_is_null(x))
             return refuse(f, d, x, "write a list: [one, two]");
-        if (d->choices && !has_choice(d->choices, x->text))
+        if (d->choices && !param_is_choice(d->choices, x->text))
             return refuse_choice(f, d, x);
         if (!(list[i] = arena_str(a, x->text)))
             return ERR_NOMEM;

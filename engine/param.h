@@ -26,6 +26,8 @@ int param_parse(const struct param_def *d, const struct ynode *y, const char *di
 /* The default of the table; v->set is false when there is none. ERR_INTERNAL when the table's own text is wrong. */
 int param_fallback(const struct param_def *d, const char *dir, struct arena *arena, struct param_value *v, struct err *e);
 
+/* Is s one of "a|b|c"? */
+bool param_is_choice(const char *choices, struct str s);
 /* Canonical text: equal values give equal text whatever way they were written. Numbers in their shortest form (sizes in
  * bytes, durations in seconds), strings as they are, lists and maps as compact JSON, unset as "null". */
 void param_canon(struct buf *out, const struct param_def *d, const struct param_value *v);

@@ -10,11 +10,15 @@
 #include "engine/op.h"
 #include "ops/lib/inputs.h"
 #include "runtime/base/fs.h"
+#include "runtime/text/utf8.h"
 
 static int data_sources(const struct op_args *a, struct op_sources *s, struct err *e)
 {
+    const char *name = op_str(a, "template");
+    bool file = strcmp(name, CHAT_OPEN_INSTRUCT) != 0 && strcmp(name, CHAT_TOKENIZER) != 0 && !chat_builtin(name).p;
     (void)e;
-    return op_source(s, "rows", op_str(a, "path"));
+    int rc = op_source(s, "rows", op_str(a, "path"));
+    return rc == 0 && file ? op_source(s, "template", name) : rc;
 }
 
 static enum row_format wanted_format(const struct op_args *a)
@@ -32,14 +36,16 @@ static size_t limit_of(const struct op_args *a)
     return op_is_set(a, "limit") ? (size_t)op_int(a, "limit") : SIZE_MAX;
 }
 
-static struct js *describe(const struct op_args *a, size_t rows, enum row_format format)
+/* text: of a template that is a file */
+static struct js *describe(const struct op_args *a, size_t rows, enum row_format format, const struct buf *text)
 {
     struct js *j = js_object();
     if (!j)
         return NULL;
     if (js_set(j, "rows", js_new_int((int64_t)rows)) < 0 ||
         js_set(j, "format", js_new_cstr(row_format_name(format))) < 0 ||
-        js_set(j, "template", js_new_cstr(op_str(a, "template"))) < 0 ||
+        js_set(j, "template", js_new_cstr(text->n ? "file" : op_str(a, "template"))) < 0 ||
+        (text->n && js_set(j, "chat_template", js_new_str(buf_view(text))) < 0) ||
         js_set(j, "train_on", js_new_cstr(op_str(a, "train_on"))) < 0) {
         js_free(j);
         return NULL;
@@ -47,16 +53,32 @@ static struct js *describe(const struct op_args *a, size_t rows, enum row_format
     return j;
 }
 
-static int check_template(struct op_infer *x, struct err *e)
+/* The template's text, when it is a file; empty else. */
+static int template_text(const char *name, struct buf *text, struct err *e)
+{
+    if (strcmp(name, CHAT_OPEN_INSTRUCT) == 0 || strcmp(name, CHAT_TOKENIZER) == 0 || chat_builtin(name).p)
+        return 0;
+    int rc = fs_read(name, 1 << 20, text, e);
+    size_t valid = rc == 0 ? utf8_valid(buf_view(text)) : 0;
+    return rc == 0 && valid < text->n ? err_set(e, ERR_INPUT, "%s: not UTF-8 at byte %zu", name, valid) : rc;
+}
+
+static int check_template(struct op_infer *x, struct buf *text, struct err *e)
 {
     const char *name = op_str(op_infer_args(x), "template");
-    if (strcmp(name, "open-instruct") == 0)
-        return 0;
+    struct chat *c = NULL;
     op_blame_param(x, "template");
-    return err_set(e, ERR_UNSUPPORTED,
-                   "the template \"%.100s\" is not supported yet: rows are written in the published form; use "
-                   "template: open-instruct",
-                   name);
+    int rc = template_text(name, text, e);
+    if (rc == ERR_IO || rc == ERR_NOTFOUND)
+        return err_set(e, ERR_INPUT, "%s: no such template: open-instruct, tokenizer (the checkpoint's own), chatml, llama2, llama3, or a file with a Jinja "
+                       "template", name);
+    if (rc == 0 && text->n) {
+        rc = chat_new(name, buf_view(text), NULL, &c, e);
+        if (rc == 0)
+            rc = chat_check(c, e);
+    }
+    chat_free(c);
+    return rc;
 }
 
 static int data_infer(struct op_infer *x, struct err *e)
@@ -64,21 +86,25 @@ static int data_infer(struct op_infer *x, struct err *e)
     const struct op_args *a = op_infer_args(x);
     size_t n = 0, start = (size_t)op_int(a, "start"), limit = limit_of(a);
     enum row_format format = ROW_AUTO;
-    int rc = check_template(x, e);
+    struct buf text = {0};
+    int rc = check_template(x, &text, e);
     if (rc < 0)
-        return rc;
+        goto out;
     rc = rows_peek(op_str(a, "path"), wanted_format(a), &n, &format, e);
     if (rc < 0) {
         op_blame_param(x, "path");
-        return rc;
+        goto out;
     }
     if (start >= n) {
         op_blame_param(x, "start");
-        return err_set(e, ERR_INPUT, "%s has %zu rows, so start: %zu leaves none; rows are counted from 0",
-                       op_str(a, "path"), n, start);
+        rc = err_set(e, ERR_INPUT, "%s has %zu rows, so start: %zu leaves none; rows are counted from 0", op_str(a, "path"), n, start);
+        goto out;
     }
-    struct js *desc = describe(a, n - start < limit ? n - start : limit, format);
-    return desc ? op_set_output(x, "dataset", desc, e) : err_nomem(e, 0, "a descriptor");
+    struct js *desc = describe(a, n - start < limit ? n - start : limit, format, &text);
+    rc = desc ? op_set_output(x, "dataset", desc, e) : err_nomem(e, 0, "a descriptor");
+out:
+    buf_release(&text);
+    return rc;
 }
 
 static void data_cost(const struct op_args *a, struct op_cost *c)
@@ -128,18 +154,22 @@ static int data_run(struct op_run *r, struct err *e)
     char digest[65];
     struct rows rows = {0};
     struct js *facts = NULL;
+    struct buf text = {0};
     int rc = op_source_file(r, "rows", &source, digest, e);
+    if (rc == 0)
+        rc = template_text(op_str(a, "template"), &text, e);
     if (rc == 0)
         rc = rows_read(source, wanted_format(a), (size_t)op_int(a, "start"), limit_of(a), &rows, e);
     if (rc == 0)
         rc = op_out_file(r, "dataset", "data.jsonl", &path, e);
     if (rc == 0)
         rc = write_rows(path, &rows, op_progress(r), e);
-    if (rc == 0 && !(facts = describe(a, rows.n, rows.format)))
+    if (rc == 0 && !(facts = describe(a, rows.n, rows.format, &text)))
         rc = err_nomem(e, 0, "dataset.json");
     if (rc == 0)
         rc = op_out_json(r, "dataset", "dataset.json", facts, e);
     js_free(facts);
+    buf_release(&text);
     rows_release(&rows);
     return rc;
 }
@@ -160,9 +190,11 @@ static const struct param_def params[] = {
      .choices = "auto|messages|sharegpt|alpaca|prompt-completion|text",
      .help = "shape of a row; auto: from the keys of the first row"},
     {.name = "template",
-     .type = PARAM_STRING,
+     .type = PARAM_PATH,
      .fallback = "open-instruct",
-     .help = "how turns become text; open-instruct is the published form"},
+     .choices = "open-instruct|tokenizer|chatml|llama2|llama3",
+     .help = "how turns become text: open-instruct is the published form, tokenizer the chat template of the checkpoint that the rows meet, "
+             "or a file with a Jinja template"},
     {.name = "train_on",
      .type = PARAM_ENUM,
      .fallback = "last",
@@ -190,6 +222,10 @@ const struct op op_data = {
     .summary = "Read rows from a file: JSONL, a JSON list or CSV",
     .doc = "Formats: messages (role and content), sharegpt (conversations), alpaca (instruction, input, output, "
            "history), prompt-completion, text. "
+           "Templates are rendered as transformers renders them; what a template uses that is not known here is named before anything runs, "
+           "and so is the time of day, which would make the text another one every day. A template of the checkpoint or of a file says alone what "
+           "stands at the ends of the text; with the others BOS comes where the tokenizer adds it. EOS is put behind the last answer unless the "
+           "template did. "
            "Mistakes are named with file and line before anything runs, as far as the first row shows them.",
     .outputs = outputs,
     .params = params,

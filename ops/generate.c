@@ -141,7 +141,7 @@ static int read_prompts(struct work *w, const char *eos_text, struct err *e)
         if (rc == 0)
             rc = put_prompt(r, eos_text, &q->prompt, e);
         if (rc == 0)
-            rc = tokenizer_encode(w->tokenizer, buf_view(&q->prompt), true, &w->prompts[i], e);
+            rc = chat_encode(r->plain ? NULL : r->chat, w->tokenizer, buf_view(&q->prompt), &w->prompts[i], e);
         if (rc == 0 && w->prompts[i].n == 0)
             rc = err_set(e, ERR_INPUT, "data: row %zu is an empty prompt: there is nothing to continue; leave such rows out", i);
     }
@@ -228,6 +228,8 @@ static int open_all(struct work *w, struct err *e)
         rc = op_read_lora(w->r, "adapter", model_config(w->model), &w->lora, e);
     if (rc == 0)
         rc = op_read_dataset(w->r, "data", &w->data, e);
+    if (rc == 0)
+        rc = op_dataset_chat(&w->data, w->model, e);
     if (rc)
         return rc;
     enum dtype t = op_compute(w->a), stored = model_tensor(w->model, "model.embed_tokens.weight")->dtype;

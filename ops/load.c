@@ -170,7 +170,7 @@ static const struct param_def params[] = {
 
 const struct op op_load = {
     .name = "load",
-    .version = 1,
+    .version = 2,
     .summary = "Take a checkpoint as it lies on disk",
     .doc = "Reads headers only; weights stay in the user's files and are mapped when a later step needs them. The files enter the key by their "
            "SHA-256, remembered by inode, size and times, so that moving a checkpoint reruns nothing and changing it reruns everything below.\n"

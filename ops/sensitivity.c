@@ -86,6 +86,8 @@ static int sensitivity_infer(struct op_infer *x, struct err *e)
     if (op_is_given(a, "max_length") && op_int(a, "max_length") > c.max_position_embeddings)
         return err_set(e, ERR_INPUT, "max_length %lld is more than the model's %d positions (max_position_embeddings)",
                        (long long)op_int(a, "max_length"), c.max_position_embeddings);
+    if ((rc = op_check_chat(x, "data", "model", e)))
+        return rc;
     struct js *d = js_object();
     js_set(d, "model", js_ref(js_get(op_input(a, "model"), "config")));
     js_set(d, "tensors", score_shapes(&c, wanted));
@@ -409,10 +411,8 @@ static int sensitivity_run(struct op_run *r, struct err *e)
     int rc = op_open_model(r, "model", &m, e);
     if (!rc)
         rc = op_read_dataset(r, "data", &d, e);
-    if (!rc && strcmp(d.template_name, "open-instruct") != 0)
-        rc = err_set(e, ERR_UNSUPPORTED,
-                     "sensitivity encodes rows in the published form (template: open-instruct), not in template %s",
-                     d.template_name);
+    if (!rc)
+        rc = op_dataset_chat(&d, m, e);
     if (!rc)
         rc = encode(r, m, &d, &s, e);
     if (!rc)

@@ -20,9 +20,7 @@ int data_samples_encode(struct op_run *r, const char *port, struct model *m, siz
     size_t max_length = (size_t)op_int(a, "max_length");
     if (max_length > (size_t)c->max_position_embeddings)
         max_length = (size_t)c->max_position_embeddings;
-    int rc = 0;
-    if (strcmp(out->data.template_name, "open-instruct") != 0)
-        rc = err_set(e, ERR_UNSUPPORTED, "%s: template %s is not encoded by this version; use template: open-instruct", port, out->data.template_name);
+    int rc = op_dataset_chat(&out->data, m, e);
     if (rc == 0)
         rc = model_tokenizer(m, &t, e);
     if (rc == 0)
@@ -43,11 +41,7 @@ void data_samples_release(struct data_samples *d)
 
 int data_samples_infer(struct op_infer *x, const char *port, struct err *e)
 {
-    const char *t = js_cstr(js_get(op_input(op_infer_args(x), port), "template"));
-    op_blame_input(x, port);
-    if (t && strcmp(t, "open-instruct") != 0)
-        return err_set(e, ERR_UNSUPPORTED, "the dataset's template %s is not encoded by this version; use template: open-instruct", t);
-    return 0;
+    return op_check_chat(x, port, "model", e);
 }
 
 int64_t data_samples_rows(const struct op_args *a, const char *port)

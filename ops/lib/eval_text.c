@@ -30,6 +30,8 @@ static int read_exact(struct evaluation *v, struct questions *q, struct err *e)
     struct op_dataset d = {0};
     int rc = op_read_dataset(v->r, "data", &d, e);
     if (rc == 0)
+        rc = op_dataset_chat(&d, v->model, e);
+    if (rc == 0)
         rc = questions_rows(&d.rows, v->eos_text, 0, q, e);
     op_dataset_release(&d);
     return rc;

@@ -87,9 +87,8 @@ int op_read_dataset(struct op_run *r, const char *port, struct op_dataset *out, 
     struct js *j = js_read(facts, e);
     if (!j)
         return e->code;
-    const char *name = js_cstr(js_get(j, "template")), *train_on = js_cstr(js_get(j, "train_on"));
+    const char *train_on = js_cstr(js_get(j, "train_on"));
     const char *format = js_cstr(js_get(j, "format"));
-    snprintf(out->template_name, sizeof out->template_name, "%s", name ? name : "open-instruct");
     for (int i = 0; train_on && i < 3; i++)
         if (strcmp(train_on, on[i]) == 0)
             out->train_on = (enum train_on)i;
@@ -97,13 +96,55 @@ int op_read_dataset(struct op_run *r, const char *port, struct op_dataset *out, 
     for (int i = ROW_MESSAGES; format && i <= ROW_TEXT; i++)
         if (strcmp(format, row_format_name((enum row_format)i)) == 0)
             f = (enum row_format)i;
-    js_free(j);
+    out->facts = j;
     return rows_read(rows, f, 0, SIZE_MAX, &out->rows, e);
+}
+
+int op_chat_new(const struct js *dataset, const struct js *facts, struct chat **out, struct err *e)
+{
+    const char *name = js_cstr(js_get(dataset, "template"));
+    struct str text = js_str(js_get(dataset, "chat_template"));
+    *out = NULL;
+    if (!name || strcmp(name, CHAT_OPEN_INSTRUCT) == 0)
+        return 0;
+    if (strcmp(name, CHAT_TOKENIZER) == 0)
+        text = js_str(js_get(facts, "chat_template"));
+    if (!text.p && !chat_builtin(name).p)
+        return err_set(e, ERR_INPUT,
+                       strcmp(name, CHAT_TOKENIZER) == 0
+                           ? "the checkpoint brings no chat template (neither chat_template.jinja nor chat_template in tokenizer_config.json), "
+                             "and the dataset has template: %s; give it chatml, llama2, llama3 or a file, or open-instruct"
+                           : "the dataset's template %s is not known to this version",
+                       name);
+    return chat_new(name, text, facts, out, e);
+}
+
+int op_dataset_chat(struct op_dataset *d, const struct model *m, struct err *e)
+{
+    int rc = d->chat ? 0 : op_chat_new(d->facts, js_get(model_json(m), "tokenizer"), &d->chat, e);
+    if (rc == 0)
+        rows_set_chat(&d->rows, d->chat);
+    return rc;
+}
+
+int op_check_chat(struct op_infer *x, const char *data, const char *model, struct err *e)
+{
+    const struct js *dataset = op_input(op_infer_args(x), data), *facts = js_get(op_input(op_infer_args(x), model), "tokenizer");
+    struct chat *c = NULL;
+    op_blame_input(x, data);
+    int rc = dataset && facts ? op_chat_new(dataset, facts, &c, e) : 0;
+    if (rc == 0 && c)
+        rc = chat_check(c, e);
+    chat_free(c);
+    return rc;
 }
 
 void op_dataset_release(struct op_dataset *d)
 {
     rows_release(&d->rows);
+    chat_free(d->chat);
+    js_free(d->facts);
+    *d = (struct op_dataset){0};
 }
 
 int op_model_eos(const struct model *m, const char **text, int *id, struct err *e)

@@ -15,7 +15,8 @@
 /* ---- plan time ----
  * Descriptors (all have "type"; the rest as far as infer can tell):
  *   model:     {"architecture", "config": {config.json}, "tokenizer": {...}, "tensors": [{"name","dtype","shape",...}]}
- *   dataset:   {"rows": N, "format": "messages", "template": "open-instruct", "train_on": "last"}
+ *   dataset:   {"rows": N, "format": "messages", "template": "open-instruct", "train_on": "last"}; "chat_template": the text of
+ *              a template that is a file
  *   scores:    {"model": <config of the teacher>, "tensors": {name: [shape]}, "dtype": "f32", "tied": bool}
  *   layer-map: {"teacher_layers", "student_layers", "strategy"}
  *   blocks:    {"student": <config>, "modules": ["q_proj", ...], "structure"}
@@ -26,6 +27,12 @@
 int op_model_config(const struct op_args *a, const char *port, struct model_config *c, struct err *e);
 /* Storage type of the model's matrices: the type of its embedding. */
 enum dtype op_model_dtype(const struct op_args *a, const char *port);
+
+/* Can the dataset at port `data` be written as text for the model at port `model`, as far as its template says before any row
+ * is read? Blames the dataset's input. */
+int op_check_chat(struct op_infer *x, const char *data, const char *model, struct err *e);
+/* A dataset's template for a model's tokenizer facts; *out is NULL for the published form. dataset: its descriptor or dataset.json. */
+int op_chat_new(const struct js *dataset, const struct js *facts, struct chat **out, struct err *e);
 
 /* The parameter `compute: auto|f32|bf16`, for the params tables: auto resolves to what this processor has in hardware. */
 const char *op_resolve_compute(const char *value);
@@ -43,9 +50,12 @@ int op_read_lora(struct op_run *r, const char *port, const struct model_config *
 struct op_dataset {
     struct rows rows;
     enum train_on train_on;
-    char template_name[64];
+    struct js *facts;  /* dataset.json */
+    struct chat *chat; /* NULL: the published form */
 };
 int op_read_dataset(struct op_run *r, const char *port, struct op_dataset *out, struct err *e);
+/* The rows get the dataset's template, with the special tokens (and for `tokenizer` the chat_template) of the model. */
+int op_dataset_chat(struct op_dataset *d, const struct model *m, struct err *e);
 void op_dataset_release(struct op_dataset *d);
 /* EOS text and id of a model, from model.json's tokenizer facts. */
 int op_model_eos(const struct model *m, const char **text, int *id, struct err *e);

@@ -93,6 +93,7 @@ int questions_rows(const struct rows *rows, const char *eos_text, size_t limit, 
         if (r->plain || r->n == 0 || r->messages[r->n - 1].role != ROLE_ASSISTANT)
             return err_set(e, ERR_INPUT, "row %zu does not end in an assistant turn, so there is nothing to compare an answer with", i);
         rc = row_text(r, FORM_TRAIN, eos_text, true, &q->prompt, e);
+        q->bare = r->chat && !chat_adds_bos(r->chat);
         q->reference = str_dup(utf8_strip(r->messages[r->n - 1].content));
         q->id = r->id ? str_dup(str_of(r->id)) : NULL;
         if (rc == 0 && (!q->reference || (r->id && !q->id) || q->prompt.failed))
@@ -276,7 +277,8 @@ int questions_answer(struct questions *q, const struct tokenizer *t, const struc
     for (size_t i = 0; rc == 0 && i < q->n; i++) {
         out[i] = q->v[i].ids;
         q->v[i].ids = (struct ids){0};
-        rc = tokenizer_encode(t, buf_view(&q->v[i].prompt), true, &prompts[i], e);
+        rc = q->v[i].bare ? tokenizer_encode(t, buf_view(&q->v[i].prompt), false, &prompts[i], e)
+                          : chat_encode(NULL, t, buf_view(&q->v[i].prompt), &prompts[i], e);
     }
     if (q->line_stop) {
         g.stop = has_newline;

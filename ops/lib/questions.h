@@ -33,6 +33,7 @@ struct question {
     struct ids ids;    /* generated */
     struct buf output, prediction;
     bool has_prediction, correct;
+    bool bare;         /* no BOS in front: the template of the row says what stands there */
 };
 
 struct questions {

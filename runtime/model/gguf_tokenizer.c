@@ -491,6 +491,7 @@ struct js *gguf_tokenizer_facts(const struct gguf *g, struct err *e)
         bad |= set_token(facts, g, tokens, "bos_token", "tokenizer.ggml.bos_token_id");
         bad |= set_token(facts, g, tokens, "eos_token", "tokenizer.ggml.eos_token_id");
         bad |= set_token(facts, g, tokens, "pad_token", "tokenizer.ggml.padding_token_id");
+        bad |= set_token(facts, g, tokens, "unk_token", "tokenizer.ggml.unknown_token_id");
     }
     if (chat.p)
         bad |= js_set(facts, "chat_template", js_new_str(chat));

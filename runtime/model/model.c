@@ -309,7 +309,7 @@ int model_dir_files(const char *dir, char ***names, size_t *n, struct err *e)
         return err_set(e, ERR_INPUT, "%s: no such directory; a model is a Hugging Face folder with config.json and model.safetensors, or a .gguf file", dir);
     if (!has_file(dir, "config.json"))
         return err_set(e, ERR_INPUT, "%s: no config.json; a model is a Hugging Face folder with config.json and model.safetensors", dir);
-    static const char *const optional[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"};
+    static const char *const optional[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"};
     int rc = push_name(names, n, "config.json", e);
     for (size_t i = 0; rc == 0 && i < sizeof optional / sizeof *optional; i++)
         if (has_file(dir, optional[i]))
@@ -336,26 +336,47 @@ static void copy_token(struct js *to, const struct js *from, const char *key)
         js_set(to, key, js_ref(j));
 }
 
+/* The chat template of tokenizer_config.json: a text, or of a list of named ones the one called default. */
+static const struct js *chat_template(const struct js *config)
+{
+    const struct js *t = js_get(config, "chat_template");
+    for (size_t i = 0; js_kind(t) == JS_ARRAY && i < js_len(t); i++)
+        if (str_is(js_str(js_get(js_at(t, i), "name")), "default"))
+            return js_get(js_at(t, i), "template");
+    return t;
+}
+
+/* chat_template.jinja beside it comes first, as in transformers. */
+static int template_file(const char *dir, struct js *facts, struct err *e)
+{
+    struct buf text = {0};
+    char *path = fs_join(dir, "chat_template.jinja");
+    int rc = path ? fs_read(path, 1 << 20, &text, e) : err_nomem(e, strlen(dir), "path");
+    if (rc == 0 && js_set(facts, "chat_template", js_new_str(buf_view(&text))) < 0)
+        rc = err_nomem(e, text.n, path);
+    buf_release(&text);
+    free(path);
+    return rc;
+}
+
 static struct js *tokenizer_facts(const char *dir, struct err *e)
 {
-    struct js *facts = js_object();
-    if (!facts) {
-        err_nomem(e, 64, "tokenizer facts");
-        return NULL;
-    }
-    if (!has_file(dir, "tokenizer_config.json"))
-        return facts;
-    struct js *c = read_in(dir, "tokenizer_config.json", e);
-    if (!c) {
-        js_free(facts);
-        return NULL;
-    }
-    copy_token(facts, c, "bos_token");
-    copy_token(facts, c, "eos_token");
-    copy_token(facts, c, "pad_token");
-    if (js_kind(js_get(c, "chat_template")) == JS_STRING)
-        js_set(facts, "chat_template", js_ref(js_get(c, "chat_template")));
+    struct js *facts = js_object(), *c = NULL;
+    int rc = facts ? 0 : err_nomem(e, 64, "tokenizer facts");
+    if (rc == 0 && has_file(dir, "tokenizer_config.json") && !(c = read_in(dir, "tokenizer_config.json", e)))
+        rc = e->code;
+    static const char *const tokens[] = {"bos_token", "eos_token", "pad_token", "unk_token"};
+    for (size_t i = 0; c && i < sizeof tokens / sizeof *tokens; i++)
+        copy_token(facts, c, tokens[i]);
+    if (c && js_kind(chat_template(c)) == JS_STRING)
+        js_set(facts, "chat_template", js_ref(chat_template(c)));
     js_free(c);
+    if (rc == 0 && has_file(dir, "chat_template.jinja"))
+        rc = template_file(dir, facts, e);
+    if (rc < 0) {
+        js_free(facts);
+        facts = NULL;
+    }
     return facts;
 }
 

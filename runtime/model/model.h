@@ -4,7 +4,7 @@
  * are found by digest and mapped. Weights are never copied here. Immutable after opening; any thread.
  *
  * model.json: {"architecture", "config": <config.json as it stands>, "tokenizer": {"digest", "bos_token", "eos_token",
- * "eos_token_id", "bos_token_id", "pad_token", "chat_template"}, "tensors": [{"name", "dtype", "shape", "file", "offset"}]},
+ * "pad_token", "unk_token", "chat_template"}, "tensors": [{"name", "dtype", "shape", "file", "offset"}]},
  * sorted by name; file = digest of the safetensors file (or GGUF, or PyTorch's .bin: weight_file.h), tokenizer.digest =
  * digest of tokenizer.json. dtype is the stored type: quantised ones by ggml's name ("Q4_K"); their values come from
  * tensor_to_f32 or tensor_plain (formats/quant.h), their data pointer is NULL.
@@ -44,7 +44,7 @@ int model_describe_dir(const char *dir, struct js **out, struct err *e);
  * and tokenizer (facts as above) are shared, not copied. */
 int model_describe_file(const char *safetensors, const char *file, const struct js *config, const struct js *tokenizer,
                         struct js **out, struct err *e);
-/* The files of the directory that make up the model: config.json, tokenizer.json, tokenizer_config.json (if there), shards. */
+/* The files of the directory that make up the model: config.json, tokenizer.json, tokenizer_config.json, chat_template.jinja (if there), shards. */
 int model_dir_files(const char *dir, char ***names, size_t *n, struct err *e); /* free with fs_list_free */
 
 #endif

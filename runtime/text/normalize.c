@@ -379,3 +379,20 @@ static bool too_young(uint32_t cp)
     }
     return low < sizeof young / sizeof young[0] && cp >= young[low].first;
 }
+
+void put_case(struct buf *out, uint32_t cp, bool upper)
+{
+    char text[4];
+    if (upper && cp == 0xdf) { /* the one letter whose capital is two */
+        buf_puts(out, "SS");
+        return;
+    }
+    utf8proc_int32_t x = upper ? utf8proc_toupper((utf8proc_int32_t)cp) : utf8proc_tolower((utf8proc_int32_t)cp);
+    buf_put(out, text, utf8_put((uint32_t)x, text));
+}
+
+bool is_letter(uint32_t cp)
+{
+    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
+    return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
+}

@@ -43,6 +43,10 @@ int normalize(const struct normalizers *l, struct str *text, struct buf work[2],
 /* The byte-level alphabet: a character for each byte. */
 void put_byte_chars(struct buf *out, struct str bytes);
 
+/* Appends the character in upper case (title case for digraphs) or lower case; and whether it is a letter (category L). */
+void put_case(struct buf *out, uint32_t cp, bool upper);
+bool is_letter(uint32_t cp);
+
 /* {"pattern": {"String": s} or {"Regex": r}} of a Replace or Split. */
 int pattern_read(const struct js *j, const char *where, struct regex **out, struct err *e);
 

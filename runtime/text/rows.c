@@ -306,6 +306,12 @@ void rows_release(struct rows *r)
     *r = (struct rows){0};
 }
 
+void rows_set_chat(struct rows *r, const struct chat *chat)
+{
+    for (size_t i = 0; i < r->n; i++)
+        r->v[i].chat = chat;
+}
+
 int rows_peek(const char *path, enum row_format format, size_t *n, enum row_format *found, struct err *e)
 {
     struct reader r;

@@ -9,6 +9,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/json.h"
 #include "runtime/exec/progress.h"
+#include "runtime/text/chat.h"
 #include "runtime/text/tokenizer.h"
 
 enum row_format { ROW_AUTO, ROW_MESSAGES, ROW_SHAREGPT, ROW_ALPACA, ROW_PROMPT_COMPLETION, ROW_TEXT };
@@ -26,6 +27,7 @@ struct row {
     struct message *messages; /* ROW_TEXT: one assistant message */
     bool plain;               /* ROW_TEXT: no chat wrapping */
     char *id;                 /* "id" of the source, or NULL */
+    const struct chat *chat;  /* how turns become text; NULL: the published form. Set by rows_set_chat */
     struct js *source;        /* owns the text */
 };
 
@@ -41,6 +43,8 @@ struct rows {
  * parsed. No rows at all is an error. */
 int rows_read(const char *path, enum row_format format, size_t start, size_t limit, struct rows *out, struct err *e);
 void rows_release(struct rows *r);
+/* For all rows from now on; chat outlives them. */
+void rows_set_chat(struct rows *r, const struct chat *chat);
 /* Counts rows and detects the format from the first: what `infer` needs. */
 int rows_peek(const char *path, enum row_format format, size_t *n, enum row_format *found, struct err *e);
 
@@ -61,7 +65,10 @@ void encoded_release(struct encoded *x);
 
 /* The published form (template open-instruct): BOS if the tokenizer adds it, turns as in method.md, labels masked by
  * encoding the text before the last assistant content. Cut at max_length ids (x->cut). eos_text and eos_id from the
- * model. The mask of TRAIN_ASSISTANT and TRAIN_ALL is by prefix rendering (users.md 3, #4). */
+ * model. The mask of TRAIN_ASSISTANT and TRAIN_ALL is by prefix rendering (users.md 3, #4).
+ * With a row's own template: the text of chat_render, the same for both forms; EOS is added in FORM_TRAIN only when the
+ * template writes none behind the last answer. An answer that the template writes differently once turns follow, so that
+ * its place cannot be found by prefixes, is ERR_UNSUPPORTED with TRAIN_ASSISTANT. */
 int row_encode(const struct tokenizer *t, const struct row *r, enum text_form form, enum train_on on, size_t max_length,
                const char *eos_text, int32_t eos_id, struct encoded *out, struct err *e);
 

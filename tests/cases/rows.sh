@@ -36,7 +36,32 @@ refused 'path: empty.jsonl' "no rows"
 refused 'path: rows.parquet' "Parquet" "to_json"
 refused 'path: rows.jsonl, start: 2' "2 rows"
 refused 'path: rows.jsonl, format: messages' "rows.jsonl:1:" "alpaca"
-refused 'path: rows.jsonl, template: chatml' "open-instruct"
+refused 'path: rows.jsonl, template: chatlm' "no such template" "chatml, llama2, llama3"
+echo '{% for m in messages %}{{ m.content | frob }}{% endfor %}' >bad.jinja
+refused 'path: rows.jsonl, template: bad.jinja' "bad.jinja: line 1" 'filter "frob" is not supported'
+
+# templates: built in, of a file, of the checkpoint; what is trained; the file's content is in the key, its name is not
+printf '%s' '{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{{ "[assistant]" if add_generation_prompt }}' >own.jinja
+cat >t.yaml <<'EOF'
+pkgraph: 1
+nodes:
+  m: {op: init, params: {hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 1}}
+  a: {op: data, params: {path: rows.jsonl, template: chatml}}
+  b: {op: data, params: {path: rows.jsonl, template: own.jinja}}
+  ea: {op: eval, inputs: {model: m, data: a}, params: {task: loss}}
+  eb: {op: eval, inputs: {model: m, data: b}, params: {task: loss}}
+EOF
+pk run t.yaml; is_status 0 "templates"
+pk show t.yaml a --tokens; is_status 0 "show --tokens"; says '<|||i|m|_|s|t|a|r|t|||>|u|s|e|r|' "chatml"; says '{{o|1|<'
+pk show t.yaml b --tokens; is_status 0 "show --tokens of a file"; says '[|u|s|e|r|]|i|1|[|a|s|s|i|s|t|a|n|t|]|{{o|1|</s>|}}' "the file"
+mv own.jinja moved.jinja; sed -i 's/own.jinja/moved.jinja/' t.yaml
+pk run t.yaml; is_status 0 "a template that moved"; says "everything is up to date" "a template that moved is the same"
+echo x >>moved.jinja; pk plan t.yaml; is_status 2 "a template that changed"
+pk export s.yaml a data-a; sed 's/template: chatml/template: tokenizer/' t.yaml >u.yaml
+pk check u.yaml; is_status 2 "no template in the checkpoint"; says "brings no chat template"
+pk export t.yaml m hf --as hf; printf '%s' '{{ messages[0].content }}={{ messages[1].content if messages|length > 1 }}' >hf/chat_template.jinja
+sed -e 's/m: {op: init.*/m: {op: load, params: {model: hf}}/' -e 's/template: chatml/template: tokenizer/' t.yaml >v.yaml
+pk run v.yaml; is_status 0 "the checkpoint's template"; pk show v.yaml a --tokens; says 'i|1|=|{{o|1|</s>|}}'
 printf 'pkgraph: 1\nnodes:\n  a: {op: data, params: {path: broken.jsonl}}\n' >late.yaml
 pk check late.yaml; is_status 0 "only the first row is looked at"
 pk run late.yaml; is_status 1 "a broken row"; says "broken.jsonl:2:"

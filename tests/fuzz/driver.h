@@ -2,7 +2,9 @@
  *
  * driver: runs LLVMFuzzerTestOneInput over a built-in corpus and mutations of it for three seconds: bytes, words of the
  * format, pieces of other inputs. Compiled with -fsanitize=fuzzer -DPKG_LIBFUZZER there is no main, and libFuzzer
- * drives. With files as arguments: those inputs once. NAME -s SEED [SECONDS]: another run of mutations.
+ * drives. With files as arguments: those inputs once. NAME -s SEED [SECONDS]: another run of mutations; NAME -n SEED COUNT:
+ * so many inputs. No input may make the parser ask for more memory at once than four times its size and FUZZ_ROOM: sizes that
+ * stand in a file are not to be believed.
  */
 #ifndef PKG_TEST_FUZZ_DRIVER_H
 #define PKG_TEST_FUZZ_DRIVER_H
@@ -20,6 +22,72 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 #ifndef PKG_LIBFUZZER
 enum { FUZZ_MAX = 8192 };
+#ifndef FUZZ_ROOM
+#define FUZZ_ROOM ((size_t)1 << 20) /* tables of a fixed size */
+#endif
+
+static size_t fuzz_cap; /* 0: not watching */
+
+static void fuzz_watch(const volatile void *p, size_t bytes)
+{
+    (void)p;
+    if (fuzz_cap && bytes > fuzz_cap) {
+        size_t cap = fuzz_cap;
+        fuzz_cap = 0;
+        fprintf(stderr, "an allocation of %zu bytes for an input that allows %zu\n", bytes, cap);
+        abort();
+    }
+}
+
+#if defined(__has_feature)
+#define FUZZ_CLANG_ASAN __has_feature(address_sanitizer)
+#else
+#define FUZZ_CLANG_ASAN 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || (FUZZ_CLANG_ASAN)
+int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void *, size_t), void (*freed)(const volatile void *));
+static void fuzz_freed(const volatile void *p)
+{
+    (void)p;
+}
+static void fuzz_hooks(void)
+{
+    __sanitizer_install_malloc_and_free_hooks(fuzz_watch, fuzz_freed);
+}
+#elif defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+static void fuzz_hooks(void)
+{
+}
+#else /* in place of the C library's, for all libraries of the process */
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t each);
+void *__libc_realloc(void *p, size_t n);
+void *malloc(size_t n)
+{
+    fuzz_watch(NULL, n);
+    return __libc_malloc(n);
+}
+void *calloc(size_t n, size_t each)
+{
+    fuzz_watch(NULL, each && n > SIZE_MAX / each ? SIZE_MAX : n * each);
+    return __libc_calloc(n, each);
+}
+void *realloc(void *p, size_t n)
+{
+    fuzz_watch(NULL, n);
+    return __libc_realloc(p, n);
+}
+static void fuzz_hooks(void)
+{
+}
+#endif
+
+static void fuzz_one(const char *p, size_t n)
+{
+    fuzz_cap = 4 * n + FUZZ_ROOM;
+    LLVMFuzzerTestOneInput((const uint8_t *)p, n);
+    fuzz_cap = 0;
+}
 
 /* Replaces p[at, at + gone) by s; returns the new length. */
 static size_t splice(char *p, size_t n, size_t at, size_t gone, const char *s, size_t k)
@@ -69,22 +137,24 @@ static int fuzz_main(int argc, char **argv, const struct str *corpus, size_t n_c
                      size_t n_words)
 {
     static char p[FUZZ_MAX];
-    bool seeded = argc > 2 && strcmp(argv[1], "-s") == 0;
+    fuzz_hooks();
+    bool counted = argc > 3 && strcmp(argv[1], "-n") == 0, seeded = counted || (argc > 2 && strcmp(argv[1], "-s") == 0);
     uint64_t seed = seeded ? strtoull(argv[2], NULL, 10) << 32 : 0, runs = 0;
     for (int i = 1; i < argc && !seeded; i++) {
         struct buf b = {0};
         struct err e;
         if (fs_read(argv[i], (size_t)1 << 26, &b, &e) < 0)
             return 1;
-        LLVMFuzzerTestOneInput((const uint8_t *)b.p, b.n);
+        fuzz_one(b.p, b.n);
         buf_release(&b);
     }
     if (argc > 1 && !seeded)
         return 0;
     for (size_t i = 0; i < n_corpus; i++)
-        LLVMFuzzerTestOneInput((const uint8_t *)corpus[i].p, corpus[i].n);
+        fuzz_one(corpus[i].p, corpus[i].n);
     time_t end = time(NULL) + (seeded && argc > 3 ? atoi(argv[3]) : 3);
-    for (; time(NULL) < end; seed++, runs++) {
+    uint64_t most = counted ? strtoull(argv[3], NULL, 10) : UINT64_MAX;
+    for (; runs < most && (counted || time(NULL) < end); seed++, runs++) {
         struct str s = corpus[rng_below(seed, 0, 0, n_corpus)];
         memcpy(p, s.p, s.n);
         size_t n = mutate(p, s.n, corpus, n_corpus, words, n_words, seed);
@@ -92,7 +162,7 @@ static int fuzz_main(int argc, char **argv, const struct str *corpus, size_t n_c
         if (!exact)
             return 1;
         memcpy(exact, p, n);
-        LLVMFuzzerTestOneInput((const uint8_t *)exact, n);
+        fuzz_one(exact, n);
         free(exact);
     }
     printf("%llu inputs\n", (unsigned long long)runs);

@@ -21,7 +21,7 @@ static int text_json(struct export_dir *d, const char *name, const struct js *j,
 
 static int tokenizer_config(struct export_dir *d, const struct js *facts, struct err *e)
 {
-    static const char *const keys[] = {"bos_token", "eos_token", "pad_token", "chat_template"};
+    static const char *const keys[] = {"bos_token", "eos_token", "pad_token", "unk_token", "chat_template"};
     struct js *j = js_object();
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (js_cstr(js_get(facts, keys[i])))

@@ -406,19 +406,17 @@ static int print_token_rows(const struct model *m, const struct tokenizer *t, co
     return rc;
 }
 
-static enum train_on train_on_of(const struct session *s, const struct artifact *data)
+static enum train_on train_on_of(const struct js *facts)
 {
-    struct js *j = read_json(s, data, "dataset.json");
-    const char *on = js_cstr(js_get(j, "train_on"));
-    enum train_on t = on && strcmp(on, "all") == 0 ? TRAIN_ALL : on && strcmp(on, "assistant") == 0 ? TRAIN_ASSISTANT : TRAIN_LAST;
-    js_free(j);
-    return t;
+    const char *on = js_cstr(js_get(facts, "train_on"));
+    return on && strcmp(on, "all") == 0 ? TRAIN_ALL : on && strcmp(on, "assistant") == 0 ? TRAIN_ASSISTANT : TRAIN_LAST;
 }
 
 int show_tokens(const struct session *s, const struct artifact *data, const struct artifact *model, size_t n)
 {
     struct err e = {0};
-    struct js *j = read_json(s, model, "model.json");
+    struct js *j = read_json(s, model, "model.json"), *facts = read_json(s, data, "dataset.json");
+    struct chat *chat = NULL;
     struct resolver r = {.store = s->store};
     struct model *m = NULL;
     struct rows rows = {0};
@@ -433,7 +431,11 @@ int show_tokens(const struct session *s, const struct artifact *data, const stru
     if (rc == 0)
         rc = rows_read(path, ROW_AUTO, 0, n, &rows, &e);
     if (rc == 0)
-        rc = print_token_rows(m, t, &rows, train_on_of(s, data), &e);
+        rc = op_chat_new(facts, js_get(j, "tokenizer"), &chat, &e);
+    if (rc == 0) {
+        rows_set_chat(&rows, chat);
+        rc = print_token_rows(m, t, &rows, train_on_of(facts), &e);
+    }
     if (rc)
         say_err(&e);
 out:
@@ -441,6 +443,8 @@ out:
     if (m)
         model_close(m);
     resolver_release(&r);
+    chat_free(chat);
+    js_free(facts);
     js_free(j);
     free(path);
     return rc ? STATUS_FAILED : STATUS_DONE;

@@ -42,17 +42,6 @@ static void texts(void **state)
     buf_release(&b);
 }
 
-static struct tokenizer *byte_tokenizer(void)
-{
-    struct buf b = {0};
-    struct js *j = bytes_tokenizer();
-    js_write(&b, j);
-    js_free(j);
-    struct tokenizer *t = parse_ok(b.p);
-    buf_release(&b);
-    return t;
-}
-
 /* The trained bytes of the encoded row as a string: bytes as they are, BOS ^, EOS $. */
 static const char *trained(const struct encoded *x)
 {

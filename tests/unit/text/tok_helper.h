@@ -50,6 +50,18 @@ static inline struct tokenizer *parse_ok(const char *json)
     return t;
 }
 
+/* The tokenizer of single bytes, <s> in front. */
+static inline struct tokenizer *byte_tokenizer(void)
+{
+    struct buf b = {0};
+    struct js *j = bytes_tokenizer();
+    js_write(&b, j);
+    js_free(j);
+    struct tokenizer *t = parse_ok(b.p);
+    buf_release(&b);
+    return t;
+}
+
 /* The ids of the text as "1 2 3". */
 static inline const char *ids_text(const struct tokenizer *t, const char *text, bool special)
 {
