@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * SHA-256 against the vectors of FIPS 180-4 and NIST's byte tests, and its three ways against each other.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/base/sha.h"
+#include "runtime/base/sha_blocks.h"
+
+static void expect(const void *p, size_t n, const char *hex)
+{
+    struct digest d;
+    char is[DIGEST_HEX];
+    sha_bytes(p, n, &d);
+    digest_hex(&d, is);
+    assert_string_equal(is, hex);
+}
+
+static void vectors(void **state)
+{
+    (void)state;
+    expect("", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    expect("abc", 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    expect("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+    char *a = malloc(1000000);
+    memset(a, 'a', 1000000);
+    expect(a, 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    free(a);
+}
+
+/* Every length around the edges of the padding, in pieces of every size. */
+static void pieces(void **state)
+{
+    (void)state;
+    uint8_t x[400];
+    for (size_t i = 0; i < sizeof x; i++)
+        x[i] = (uint8_t)(i * 167 + 13);
+    for (size_t n = 0; n <= 200; n++)
+        for (size_t step = 1; step <= 130; step += step < 5 ? 1 : 31) {
+            struct digest whole, parts;
+            struct sha *s = sha_new();
+            for (size_t at = 0; at < n; at += step)
+                sha_add(s, x + at, step < n - at ? step : n - at);
+            sha_end(s, &parts);
+            sha_bytes(x, n, &whole);
+            assert_int_equal(digest_cmp(&whole, &parts), 0);
+        }
+}
+
+static void three_ways(void **state)
+{
+    (void)state;
+    enum { N = 1500 };
+    uint8_t *x = malloc(64 * N + 1);
+    for (size_t i = 0; i <= 64 * N; i++)
+        x[i] = (uint8_t)(i * 2654435761u >> 11);
+    bool hardware = false, crypto = false;
+    for (size_t n = 0; n <= N; n = n < 20 ? n + 1 : n + 370)
+        for (size_t shift = 0; shift < 2; shift++) {
+            uint32_t a[8], b[8], c[8], d[8];
+            memcpy(a, sha_begin, sizeof a);
+            memcpy(b, a, sizeof b);
+            memcpy(c, a, sizeof c);
+            memcpy(d, a, sizeof d);
+            sha_blocks_plain(a, x + shift, n);
+            if ((hardware = sha_blocks_hardware(b, x + shift, n)))
+                assert_memory_equal(a, b, sizeof a);
+            if ((crypto = sha_blocks_crypto(c, x + shift, n)))
+                assert_memory_equal(a, c, sizeof a);
+            sha_blocks(d, x + shift, n);
+            assert_memory_equal(a, d, sizeof a);
+        }
+    print_message("compared: plain%s%s\n", hardware ? ", instructions" : "", crypto ? ", libcrypto" : "");
+    free(x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(vectors), cmocka_unit_test(pieces), cmocka_unit_test(three_ways)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
