@@ -115,13 +115,63 @@ static void drop(struct store *s, const struct digest *key)
     pthread_mutex_unlock(&s->mutex);
 }
 
+/* ---- blobs that were looked at a moment ago ---- */
+
+static const struct digest no_digest; /* an empty place; were it a content, it would be looked at each time */
+
+static size_t fresh_place(const struct store *s, const struct digest *d)
+{
+    size_t i, mask = s->fresh.cap - 1;
+    memcpy(&i, d->b, sizeof i);
+    for (i &= mask; digest_cmp(&s->fresh.v[i], &no_digest) != 0 && digest_cmp(&s->fresh.v[i], d) != 0; i = (i + 1) & mask)
+        ;
+    return i;
+}
+
+static bool is_fresh(const struct store *s, const struct digest *d)
+{
+    return s->fresh.open && s->fresh.cap && digest_cmp(d, &no_digest) != 0 && digest_cmp(&s->fresh.v[fresh_place(s, d)], d) == 0;
+}
+
+/* Best effort: what is not remembered is looked at again. */
+static void fresh_add(struct store *s, const struct digest *d)
+{
+    if (!s->fresh.open)
+        return;
+    if (2 * (s->fresh.n + 1) > s->fresh.cap) {
+        struct digest *old = s->fresh.v;
+        size_t was = s->fresh.cap, cap = was ? 2 * was : 256;
+        struct digest *v = calloc(cap, sizeof *v);
+        if (!v)
+            return;
+        s->fresh.v = v;
+        s->fresh.cap = cap;
+        for (size_t i = 0; i < was; i++)
+            if (digest_cmp(&old[i], &no_digest) != 0)
+                v[fresh_place(s, &old[i])] = old[i];
+        free(old);
+    }
+    s->fresh.v[fresh_place(s, d)] = *d;
+    s->fresh.n++;
+}
+
+void fresh_close(struct store *s)
+{
+    free(s->fresh.v);
+    memset(&s->fresh, 0, sizeof s->fresh);
+}
+
 static int check_blobs(struct store *s, const struct record *r, struct err *why)
 {
     for (size_t i = 0; i < r->n_out; i++)
         for (size_t k = 0; k < r->out[i].n; k++) {
             const struct artifact_file *f = &r->out[i].files[k];
             const char *what = "";
+            if (is_fresh(s, &f->digest))
+                continue;
             int rc = blob_check(s, &f->digest, f->bytes, false, &what, why);
+            if (rc == 1)
+                fresh_add(s, &f->digest);
             if (rc < 0)
                 return rc;
             if (rc == 0)

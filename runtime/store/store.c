@@ -215,6 +215,7 @@ void store_close(struct store *s)
     pthread_mutex_destroy(&s->mutex);
     pthread_mutex_destroy(&s->commit_mutex);
     pthread_mutex_destroy(&s->pending_mutex);
+    fresh_close(s);
     free(s->pending);
     free(s->warning);
     free(s->dir);
@@ -235,6 +236,7 @@ int store_begin(struct store *s, bool write, struct err *e)
 {
     pthread_mutex_lock(&s->mutex);
     int rc = db_begin(s->db, write, false, e);
+    s->fresh.open = rc == 0 && !write;
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }
@@ -243,6 +245,7 @@ int store_finish(struct store *s, struct err *e)
 {
     pthread_mutex_lock(&s->mutex);
     int rc = db_in_transaction(s->db) ? db_commit(s->db, e) : 0;
+    fresh_close(s);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }

@@ -40,6 +40,11 @@ struct store {
     pthread_mutex_t pending_mutex;
     struct pending *pending;
     size_t n_pending, cap_pending;
+    struct {          /* blobs that passed the cheap check since store_begin: a plan meets some of them thousands of times */
+        bool open;    /* between store_begin without `write` and store_finish */
+        size_t n, cap; /* a hash table; cap 0 or a power of two */
+        struct digest *v;
+    } fresh;
     char *warning;    /* what opening had to set aside; NULL */
 };
 
@@ -55,6 +60,9 @@ int put_blob_row(struct db *db, const struct digest *d, int64_t size, int64_t mt
 /* commit.c */
 int pending_add(struct store *s, const struct digest *d, const struct stat *st, struct err *e);
 bool pending_has(struct store *s, const struct digest *d); /* moved in by this process, not yet committed */
+
+/* records.c */
+void fresh_close(struct store *s);
 
 /* records.c, history.c: one row each, in the caller's transaction and under its mutex */
 int put_record_row(struct db *db, const struct record *r, struct str body, struct err *e);

@@ -12,7 +12,7 @@ static void print_good(const char *spec, size_t nodes, size_t edges)
 
 static int run_check(const struct args *a)
 {
-    struct session s;
+    static struct session s;
     int status = session_open(&s, a, SESSION_MEMO);
     if (status == STATUS_DONE && s.memo) {
         print_good(a->pos[0], s.memo->n, s.memo->n_edges);
@@ -22,7 +22,7 @@ static int run_check(const struct args *a)
             edges += s.graph->nodes[i].n_edges;
         print_good(a->pos[0], s.graph->n, edges);
     }
-    session_close(&s);
+    session_leave(&s);
     return status;
 }
 

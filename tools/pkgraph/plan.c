@@ -157,7 +157,7 @@ static void print_memo(const struct memo *m)
 
 static int run_plan(const struct args *a)
 {
-    struct session s;
+    static struct session s;
     unsigned memo = args_has(a, "json") ? 0 : SESSION_MEMO;
     int status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | memo | (args_has(a, "read") ? SESSION_READ : 0));
     if (status != STATUS_DONE)
@@ -177,7 +177,7 @@ static int run_plan(const struct args *a)
     if (status == STATUS_DONE && s.plan->n_run + s.plan->n_pending + s.plan->n_blocked > 0)
         status = STATUS_USAGE;
 out:
-    session_close(&s);
+    session_leave(&s);
     return status;
 }
 

@@ -166,14 +166,14 @@ static bool memo_suffices(const struct args *a, const struct session *s)
 static int run_run(const struct args *a)
 {
     double began = now();
-    static struct session s; /* its plan and graph end with the process: to take 10,000 nodes apart costs a fifth of a null run */
+    static struct session s;
     struct sched_options o = {0};
     int status = budget(a, &o);
     if (status == STATUS_DONE)
         status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | SESSION_READ | SESSION_MEMO);
     if (status == STATUS_DONE && memo_suffices(a, &s)) {
         status = run_nothing(a, &s, began);
-        store_close(s.store);
+        session_leave(&s);
         return status;
     }
     if (status == STATUS_DONE && s.memo) {
@@ -189,8 +189,7 @@ static int run_run(const struct args *a)
         status = carry_out(a, &s, &o, began);
     if (status == STATUS_DONE)
         session_remember(&s, a);
-    if (s.store)
-        store_close(s.store);
+    session_leave(&s);
     return status;
 }
 

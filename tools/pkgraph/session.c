@@ -203,6 +203,13 @@ void session_close(struct session *s)
     *s = (struct session){0};
 }
 
+void session_leave(struct session *s)
+{
+    if (s->store)
+        store_close(s->store);
+    s->store = NULL;
+}
+
 static int unknown_port(const struct node *n, const char *port)
 {
     struct buf b = {0};

@@ -37,6 +37,9 @@ struct session {
 int session_open(struct session *s, const struct args *a, unsigned what);
 int session_plan(struct session *s, const struct args *a, bool read_sources); /* makes the plan anew */
 void session_close(struct session *s);
+/* The same for a command at its end: closes the store and leaves graph and plan, which must be static, to the end of the process: to
+ * take 10,000 nodes apart costs a fifth of planning them. */
+void session_leave(struct session *s);
 
 /* Has the plan remembered for the next SESSION_MEMO, when all of it is up to date or done. Says nothing. */
 void session_remember(struct session *s, const struct args *a);
