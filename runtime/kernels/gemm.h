@@ -38,6 +38,21 @@ int gemm_nt_packed(size_t m, const void *x, size_t ldx, const struct gemm_packed
                    struct err *e);
 size_t gemm_packed_bytes(const struct gemm_packed *w); /* memory that the copy takes */
 
+/* Several packed weights with one input in one parallel loop, biases added: y (m, n) (+)= x (m, k) w^T + bias; or, with `up`, the gated
+ * half = silu(x w^T) * (x up^T), in bf16. For weights of which gemm_packed_joins says so (bf16, the layout of panel.h): there every
+ * element is one sum in an order that depends on k alone, the same bytes for any m. At most GEMM_PARTS. */
+enum { GEMM_PARTS = 4 };
+struct gemm_part {
+    const struct gemm_packed *w;
+    const float *bias; /* (n); NULL: none */
+    bool accumulate;
+    float *y;          /* (m, n) without gaps */
+    const struct gemm_packed *up;
+    void *half;        /* (m, n) bf16 without gaps, instead of y */
+};
+bool gemm_packed_joins(const struct gemm_packed *w);
+void gemm_nt_parts(size_t m, const void *x, size_t ldx, const struct gemm_part *parts, size_t n);
+
 bool gemm_has_bf16(void);          /* the processor multiplies bf16 in hardware (AVX-512 BF16 or AMX) */
 const char *gemm_version(void);    /* "oneDNN 2.6.3 (avx512_core_bf16), OpenBLAS 0.3.21" for `version` and `doctor` */
 

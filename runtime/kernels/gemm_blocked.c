@@ -12,6 +12,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
+#include "runtime/kernels/panel.h"
 #include "runtime/kernels/scratch.h"
 
 #ifdef __SSE2__
@@ -327,7 +328,8 @@ int blocked_gemm(const struct lib_shape *s, const void *a, const void *b, float 
 struct gemm_packed {
     size_t n, k;
     enum dtype x_type; /* of the products' left side */
-    struct blocked b;  /* unset when n or k is 0 */
+    struct blocked b;  /* unset when n or k is 0, and in panels */
+    bool in_panels;    /* data is laid out as panel.h says */
     size_t bytes;
     char *data;
 };
@@ -369,7 +371,14 @@ int gemm_pack(const void *w, size_t n, size_t k, enum dtype t, struct gemm_packe
         return err_nomem(e, sizeof *p, "a packed weight");
     p->n = n, p->k = k, p->x_type = t;
     int rc = 0;
-    if (n && k) {
+    p->in_panels = t == DT_BF16 && n && k && panel_pays(k);
+    if (p->in_panels) {
+        p->bytes = panel_bytes(n, k);
+        if (!(p->data = big_alloc(p->bytes)))
+            rc = err_nomem(e, p->bytes, "a packed weight");
+        else
+            panel_pack(w, n, k, (uint16_t *)(void *)p->data);
+    } else if (n && k) {
         struct packing job = {.w = p, .src = w};
         rc = blocked_init(&p->b, n, k, t == DT_BF16 && !gemm_has_bf16() ? DT_F32 : t, e);
         p->bytes = rc ? 0 : p->b.bands * p->b.band_bytes;
@@ -404,6 +413,11 @@ size_t gemm_packed_bytes(const struct gemm_packed *w)
 int gemm_nt_packed(size_t m, const void *x, size_t ldx, const struct gemm_packed *w, bool accumulate, float *y, size_t ldy,
                    struct err *e)
 {
+    if (w->in_panels) {
+        struct panel_job part = {.w = (const uint16_t *)(const void *)w->data, .n = w->n, .accumulate = accumulate, .y = y, .ldy = ldy};
+        panel_nt(m, w->k, x, ldx, &part, 1);
+        return 0;
+    }
     if (!m || !w->n || !w->k)
         return gemm_serial(GEMM_NT, m, w->n, w->k, w->x_type, x, ldx, NULL, 0, accumulate, y, ldy, e);
     struct job j = {.form = GEMM_NT, .accumulate = accumulate, .b = &w->b, .src_a = x, .bands = w->data, .c = y, .lda = ldx, .ldc = ldy};
@@ -419,4 +433,20 @@ int gemm_nt_packed(size_t m, const void *x, size_t ldx, const struct gemm_packed
     int rc = run(&j, m, e);
     free(f);
     return rc;
+}
+
+bool gemm_packed_joins(const struct gemm_packed *w)
+{
+    return w && w->in_panels;
+}
+
+void gemm_nt_parts(size_t m, const void *x, size_t ldx, const struct gemm_part *parts, size_t n)
+{
+    struct panel_job jobs[GEMM_PARTS];
+    for (size_t i = 0; i < n; i++) {
+        const struct gemm_part *p = &parts[i];
+        jobs[i] = (struct panel_job){.w = (const uint16_t *)(const void *)p->w->data, .n = p->w->n, .bias = p->bias, .accumulate = p->accumulate,
+                                     .y = p->y, .ldy = p->w->n, .up = p->up ? (const uint16_t *)(const void *)p->up->data : NULL, .half = p->half};
+    }
+    panel_nt(m, parts[0].w->k, x, ldx, jobs, n);
 }

@@ -11,6 +11,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/kernels/attention.h"
+#include "runtime/model/decode.h"
 #include "runtime/model/run.h"
 
 enum { TOKENS = 2048, MAX_SLOTS = 16, MIN_SHARED = 16 };
@@ -76,7 +77,7 @@ static int forward(struct chooser *g, size_t n_seqs, const struct kv_sink *kv, s
     g->r.T = (size_t)g->cu[n_seqs];
     g->r.S = n_seqs;
     g->r.kv = kv;
-    int rc = run_forward(&g->r, e);
+    int rc = decode_forward(&g->r, NULL, e);
     g->r.kv = NULL;
     return rc;
 }
@@ -97,7 +98,7 @@ static int take(struct chooser *g, size_t first, size_t n, struct err *e)
     size_t d = g->r.d, k = g->o->n_choices;
     for (size_t i = 0; i < n; i++)
         memcpy(g->r.hx + i * d, g->r.x + (size_t)(g->cu[i + 1] - 1) * d, d * sizeof(float));
-    int rc = head_logits(&g->r, g->r.hx, n, g->logits, e);
+    int rc = decode_logits(&g->r, NULL, g->r.hx, n, g->logits, e);
     for (size_t i = 0; rc == 0 && i < n; i++)
         for (size_t j = 0; j < k; j++)
             g->out[(first + i) * k + j] = g->logits[i * g->r.V + (size_t)g->o->choice[j]];

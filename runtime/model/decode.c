@@ -6,6 +6,8 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
+#include "runtime/kernels/attention.h"
+#include "runtime/kernels/gemm.h"
 #include "runtime/kernels/norm.h"
 #include "runtime/kernels/swiglu.h"
 #include "runtime/kernels/thin.h"
@@ -87,6 +89,11 @@ struct product {
     enum module mod[THIN_PARTS];
 };
 
+static bool in_panels(const struct run *r)
+{
+    return gemm_packed_joins(r->lw.fwd[MOD_Q]);
+}
+
 static void add_part(struct run *r, struct product *p, enum module m, bool accumulate, float *y)
 {
     size_t out;
@@ -95,9 +102,20 @@ static void add_part(struct run *r, struct product *p, enum module m, bool accum
     p->parts[p->n++] = (struct thin_part){.w = r->lw.w[m], .n = out, .bias = r->lw.b[m], .accumulate = accumulate, .y = y};
 }
 
+static int multiply_plain(const struct run *r, const struct product *p, struct err *e)
+{
+    struct gemm_part parts[GEMM_PARTS];
+    if (!in_panels(r))
+        return thin_nt(r->T, p->in, r->t, p->xc, p->parts, p->n, e);
+    for (size_t i = 0; i < p->n; i++)
+        parts[i] = (struct gemm_part){.w = r->lw.fwd[p->mod[i]], .bias = p->parts[i].bias, .accumulate = p->parts[i].accumulate, .y = p->parts[i].y};
+    gemm_nt_parts(r->T, p->xc, p->in, parts, p->n);
+    return 0;
+}
+
 static int multiply(struct run *r, int layer, struct product *p, void *const *uc, struct err *e)
 {
-    int rc = thin_nt(r->T, p->in, r->t, p->xc, p->parts, p->n, e);
+    int rc = multiply_plain(r, p, e);
     for (size_t i = 0; rc == 0 && i < p->n; i++) {
         const struct prep *a = run_prep(r, layer, p->mod[i]);
         if (!a)
@@ -109,11 +127,27 @@ static int multiply(struct run *r, int layer, struct product *p, void *const *uc
     return rc;
 }
 
+/* x (T, d), normed, in the compute type; in f32 too where an adapter may look at it. */
+static const void *normed(struct run *r, const float *weight)
+{
+    rmsnorm_forward(r->n, NULL, r->x, weight, r->c->rms_norm_eps, r->T, r->d);
+    return run_compute(r, r->n, r->nc, r->T * r->d);
+}
+
+static int attend(struct run *r, int layer, const struct saved *s, struct err *e)
+{
+    const struct model_config *c = r->c;
+    if (r->kv && r->kv->attend)
+        return r->kv->attend(r->kv->u, layer, s->q, s->k, s->v, s->attn, e);
+    int rc = r->kv ? r->kv->keep(r->kv->u, layer, s->k, s->v, e) : 0;
+    return rc ? rc : attention_forward(s->attn, s->lse, s->q, s->k, s->v, r->b->cu, r->b->n_seqs, c->num_attention_heads, c->num_key_value_heads,
+                                       c->head_dim, DT_F32, e);
+}
+
 static int attention_half(struct run *r, int layer, const struct saved *s, struct err *e)
 {
     size_t T = r->T, hd = (size_t)r->c->head_dim;
-    rmsnorm_forward(r->n, NULL, r->x, r->lw.input_norm, r->c->rms_norm_eps, T, r->d);
-    struct product qkv = {.xf = r->n, .xc = run_compute(r, r->n, r->nc, T * r->d)};
+    struct product qkv = {.xf = r->n, .xc = normed(r, r->lw.input_norm)};
     add_part(r, &qkv, MOD_Q, false, s->q);
     add_part(r, &qkv, MOD_K, false, s->k);
     add_part(r, &qkv, MOD_V, false, s->v);
@@ -122,7 +156,7 @@ static int attention_half(struct run *r, int layer, const struct saved *s, struc
         return rc;
     rope_apply(r->rope, s->q, r->qd, T, r->qd / hd, r->pos, false);
     rope_apply(r->rope, s->k, r->kd, T, r->kd / hd, r->pos, false);
-    rc = r->kv->attend(r->kv->u, layer, s->q, s->k, s->v, s->attn, e);
+    rc = attend(r, layer, s, e);
     if (rc != 0)
         return rc;
     struct product o = {.xf = s->attn, .xc = run_compute(r, s->attn, r->fc, T * r->qd)};
@@ -130,30 +164,48 @@ static int attention_half(struct run *r, int layer, const struct saved *s, struc
     return multiply(r, layer, &o, s->uc, e);
 }
 
-static int feed_forward_half(struct run *r, int layer, const struct saved *s, struct err *e)
+/* r->fc = silu(gate) * up in the compute type. In panels and without adapters before the gate: in one go, never in memory as f32. */
+static int gated(struct run *r, int layer, const void *xc, const struct saved *s, const void **out, struct err *e)
 {
-    size_t T = r->T;
-    rmsnorm_forward(r->n, NULL, r->x, r->lw.post_norm, r->c->rms_norm_eps, T, r->d);
-    struct product gate = {.xf = r->n, .xc = run_compute(r, r->n, r->nc, T * r->d)};
+    bool adapters = run_prep(r, layer, MOD_GATE) || run_prep(r, layer, MOD_UP) || run_prep(r, layer, MOD_DOWN);
+    if (in_panels(r) && !adapters && !r->lw.b[MOD_GATE] && !r->lw.b[MOD_UP]) {
+        struct gemm_part part = {.w = r->lw.fwd[MOD_GATE], .up = r->lw.fwd[MOD_UP], .half = r->fc};
+        gemm_nt_parts(r->T, xc, r->d, &part, 1);
+        *out = r->fc;
+        return 0;
+    }
+    struct product gate = {.xf = r->n, .xc = xc};
     add_part(r, &gate, MOD_GATE, false, s->gate);
     add_part(r, &gate, MOD_UP, false, s->up);
     int rc = multiply(r, layer, &gate, s->uc, e);
     if (rc != 0)
         return rc;
-    swiglu_forward(r->fa, s->gate, s->up, T * r->f);
-    struct product down = {.xf = r->fa, .xc = run_compute(r, r->fa, r->fc, T * r->f)};
+    swiglu_forward(r->fa, s->gate, s->up, r->T * r->f);
+    *out = run_compute(r, r->fa, r->fc, r->T * r->f);
+    return 0;
+}
+
+static int feed_forward_half(struct run *r, int layer, const struct saved *s, struct err *e)
+{
+    struct product down = {.xf = r->fa};
+    int rc = gated(r, layer, normed(r, r->lw.post_norm), s, &down.xc, e);
+    if (rc != 0)
+        return rc;
     add_part(r, &down, MOD_DOWN, true, r->x);
     return multiply(r, layer, &down, s->uc, e);
 }
 
 int decode_forward(struct run *r, const struct decode_copy *copy, struct err *e)
 {
-    if (!thin_has(r->t) || r->T > THIN_ROWS)
+    bool panels = gemm_packed_joins(weights_head_packed(r->w));
+    if (!panels && (!thin_has(r->t) || r->T > THIN_ROWS || !r->kv || !r->kv->attend))
         return run_forward(r, e);
     int rc = embed_forward(r, r->x, e);
     for (int l = 0; rc == 0 && l < r->L; l++) {
-        rc = weights_acquire(r->w, l, &r->lw, e);
-        for (int m = 0; rc == 0 && copy->p && m < MOD_LINEARS; m++)
+        rc = r->T > THIN_ROWS ? progress_poll(r->o->progress, e) : 0;
+        if (rc == 0)
+            rc = weights_acquire(r->w, l, &r->lw, e);
+        for (int m = 0; rc == 0 && copy && copy->p && m < MOD_LINEARS; m++)
             r->lw.w[m] = copy->w[l * MOD_LINEARS + m];
         if (rc == 0)
             rc = attention_half(r, l, r->saved, e);
@@ -166,12 +218,19 @@ int decode_forward(struct run *r, const struct decode_copy *copy, struct err *e)
 
 int decode_logits(struct run *r, const struct decode_copy *copy, const float *x, size_t n, float *logits, struct err *e)
 {
-    if (!thin_has(r->t) || n > THIN_ROWS)
+    const struct gemm_packed *packed = weights_head_packed(r->w);
+    bool panels = gemm_packed_joins(packed);
+    int rc = 0;
+    if (!panels && (!thin_has(r->t) || n > THIN_ROWS))
         return head_logits(r, x, n, logits, e);
     rmsnorm_forward(r->hn, NULL, x, weights_norm(r->w), r->c->rms_norm_eps, n, r->d);
     const void *xc = run_compute(r, r->hn, r->hc, n * r->d);
-    struct thin_part head = {.w = copy->p ? copy->head : r->head, .n = r->V, .y = logits};
-    int rc = thin_nt(n, r->d, r->t, xc, &head, 1, e);
+    if (panels) {
+        gemm_nt_parts(n, xc, r->d, &(struct gemm_part){.w = packed, .y = logits}, 1);
+    } else {
+        struct thin_part head = {.w = copy && copy->p ? copy->head : r->head, .n = r->V, .y = logits};
+        rc = thin_nt(n, r->d, r->t, xc, &head, 1, e);
+    }
     const struct prep *p = run_prep(r, -1, MOD_HEAD);
     if (rc == 0 && p)
         rc = adapter_inner(r, p, xc, r->hn, n, 0, r->huc, e);

@@ -246,7 +246,7 @@ static int forward(struct generator *g, size_t n, bool step, struct err *e)
     g->r.T = (size_t)g->cu[n];
     g->r.S = n;
     g->r.kv = !step && g->fresh ? &fresh : &more;
-    int rc = step ? decode_forward(&g->r, &g->copy, e) : run_forward(&g->r, e);
+    int rc = decode_forward(&g->r, &g->copy, e);
     g->r.kv = NULL;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct slot *s = &g->slots[g->first + i];
@@ -323,7 +323,7 @@ static int enter(struct generator *g, struct err *e)
 
 static bool copy_pays(const struct generator *g)
 {
-    return g->o->copy_weights && !g->copy.p && g->left / g->batch * g->o->max_new_tokens >= COPY_STEPS;
+    return g->o->copy_weights && !g->copy.p && !weights_head_packed(g->o->weights) && g->left / g->batch * g->o->max_new_tokens >= COPY_STEPS;
 }
 
 static int step(struct generator *g, struct err *e)
