@@ -243,7 +243,7 @@ static void eval_cost(const struct op_args *a, struct op_cost *cost)
     uint64_t cache = 8ull * (uint64_t)c.num_hidden_layers * (uint64_t)c.num_key_value_heads * (uint64_t)c.head_dim * 32 * 1024;
     uint64_t work = task == TASK_MMLU ? choices_memory(&c, t, 2048) : pass_memory(&c, t, EVALUATION_BUDGET, EVALUATION_BUDGET, false, false);
     *cost = (struct op_cost){.flops = 2 * n * tokens, .bytes_read = 2 * n, .bytes_written = rows * 1000,
-                             .peak_memory = weights_memory(&c, op_model_dtype(a, "model"), t, WEIGHTS_RESIDENT) + work + (text ? cache : 0)};
+                             .peak_memory = op_answer_memory(&c, op_model_dtype(a, "model"), t) + work + (text ? cache : 0)};
 }
 
 static int eval_run(struct op_run *r, struct err *e)
@@ -327,7 +327,7 @@ static const struct param_def params[] = {
 
 const struct op op_eval = {
     .name = "eval",
-    .version = 2,
+    .version = 3,
     .summary = "Evaluate a model, with or without an adapter",
     .doc = "loss is the mean over all target tokens, row_loss the mean of the rows' means; the standard error of loss takes a row as the unit of "
            "sampling. exact_match, acc, rouge_l, win_rate and finished (answers that ended before max_new_tokens) are in per cent, each with its "

@@ -77,7 +77,7 @@ static void generate_cost(const struct op_args *a, struct op_cost *cost)
     double n = c.num_hidden_layers * (2 * d * c.head_dim * (c.num_attention_heads + c.num_key_value_heads) + 3 * d * c.intermediate_size) + d * c.vocab_size;
     enum dtype t = op_compute(a);
     *cost = (struct op_cost){.flops = 2 * n * tokens, .bytes_read = 2 * n, .bytes_written = rows * 1000,
-                             .peak_memory = weights_memory(&c, op_model_dtype(a, "model"), t, WEIGHTS_RESIDENT) + generate_memory(&c, t, 1024, fresh, 0)};
+                             .peak_memory = op_answer_memory(&c, op_model_dtype(a, "model"), t) + generate_memory(&c, t, 1024, fresh, 0)};
 }
 
 /* ---- run ---- */
@@ -234,9 +234,8 @@ static int open_all(struct work *w, struct err *e)
         return rc;
     enum dtype t = op_compute(w->a), stored = model_tensor(w->model, "model.embed_tokens.weight")->dtype;
     uint64_t room = op_memory(w->r), need = weights_memory(model_config(w->model), stored, t, WEIGHTS_RESIDENT);
-    bool fits = room == 0 || need <= room;
     w->copy = stored == t && (room == 0 || 2 * need <= room);
-    return weights_new(w->model, t, fits ? WEIGHTS_RESIDENT : WEIGHTS_STREAMED, &w->weights, e);
+    return op_answer_weights(w->r, w->model, t, &w->weights, e);
 }
 
 static void release(struct work *w)
@@ -302,7 +301,7 @@ static const struct param_def params[] = {
 
 const struct op op_generate = {
     .name = "generate",
-    .version = 1,
+    .version = 2,
     .summary = "Write continuations of the rows of a dataset",
     .doc = "A row that ends in an assistant turn is asked for that turn, and what stands there is the line's reference; any other is asked for the turn "
            "that would come next. Draw i of row n depends on seed, n and i alone; in f32 the text does not depend on the number of threads or on "

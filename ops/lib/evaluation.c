@@ -53,9 +53,8 @@ int evaluation_open(struct evaluation *v, struct err *e)
         rc = op_read_lora(v->r, "adapter", model_config(v->model), &v->lora, e);
     if (rc)
         return rc;
-    enum dtype t = op_compute(v->a), stored = model_tensor(v->model, "model.embed_tokens.weight")->dtype;
-    bool fits = op_memory(v->r) == 0 || weights_memory(model_config(v->model), stored, t, WEIGHTS_RESIDENT) <= op_memory(v->r);
-    return weights_new(v->model, t, fits ? WEIGHTS_RESIDENT : WEIGHTS_STREAMED, &v->weights, e);
+    bool answered = v->task == TASK_ALPACA && op_is_set(v->a, "outputs");
+    return answered ? 0 : op_answer_weights(v->r, v->model, op_compute(v->a), &v->weights, e);
 }
 
 /* ---- which rows ---- */

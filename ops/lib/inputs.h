@@ -10,6 +10,7 @@
 #include "runtime/model/config.h"
 #include "runtime/model/lora.h"
 #include "runtime/model/model.h"
+#include "runtime/model/weights.h"
 #include "runtime/text/rows.h"
 
 /* ---- plan time ----
@@ -43,7 +44,12 @@ const char *op_resolve_compute(const char *value);
     {.name = "seed", .type = PARAM_INT, .fallback = "0", .min = 0, .max = 9007199254740992.0, .help = "seed of the random numbers"}
 enum dtype op_compute(const struct op_args *a); /* DT_F32 or DT_BF16 */
 
+/* Bytes of the weights for answering: those of op_answer_weights with room for everything. */
+uint64_t op_answer_memory(const struct model_config *c, enum dtype stored, enum dtype compute);
+
 /* ---- run time ---- */
+/* Weights for answering: packed where that pays, resident, or streamed, as the node's memory allows. */
+int op_answer_weights(struct op_run *r, const struct model *m, enum dtype compute, struct weights **out, struct err *e);
 int op_open_model(struct op_run *r, const char *port, struct model **out, struct err *e);
 int op_read_lora(struct op_run *r, const char *port, const struct model_config *c, struct lora **out, struct err *e);
 /* All rows of a dataset artifact, and what its dataset.json says. */

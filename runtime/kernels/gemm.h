@@ -51,6 +51,7 @@ struct gemm_part {
     void *half;        /* (m, n) bf16 without gaps, instead of y */
 };
 bool gemm_packed_joins(const struct gemm_packed *w);
+bool gemm_pack_joins(enum dtype t, size_t k); /* whether gemm_pack on this machine would make such a one */
 void gemm_nt_parts(size_t m, const void *x, size_t ldx, const struct gemm_part *parts, size_t n);
 
 bool gemm_has_bf16(void);          /* the processor multiplies bf16 in hardware (AVX-512 BF16 or AMX) */

@@ -363,6 +363,11 @@ static void pack_weight(void *u, size_t i)
         first_err_put(&p->err, &e);
 }
 
+bool gemm_pack_joins(enum dtype t, size_t k)
+{
+    return t == DT_BF16 && panel_pays(k);
+}
+
 int gemm_pack(const void *w, size_t n, size_t k, enum dtype t, struct gemm_packed **out, struct err *e)
 {
     *out = NULL;
@@ -371,7 +376,7 @@ int gemm_pack(const void *w, size_t n, size_t k, enum dtype t, struct gemm_packe
         return err_nomem(e, sizeof *p, "a packed weight");
     p->n = n, p->k = k, p->x_type = t;
     int rc = 0;
-    p->in_panels = t == DT_BF16 && n && k && panel_pays(k);
+    p->in_panels = n && k && gemm_pack_joins(t, k);
     if (p->in_panels) {
         p->bytes = panel_bytes(n, k);
         if (!(p->data = big_alloc(p->bytes)))

@@ -449,6 +449,17 @@ float *weights_param(struct weights *w, const char *name, size_t *n)
     return s->master;
 }
 
+bool weights_pack_pays(const struct model_config *c, enum dtype compute)
+{
+    for (int m = 0; m < MOD_LINEARS; m++) {
+        size_t out, in;
+        module_shape(c, (enum module)m, &out, &in);
+        if (!gemm_pack_joins(compute, in))
+            return false;
+    }
+    return gemm_pack_joins(compute, (size_t)c->hidden_size);
+}
+
 uint64_t weights_memory(const struct model_config *c, enum dtype stored, enum dtype compute, enum weights_kind kind)
 {
     uint64_t layer = 0, vectors = (uint64_t)c->hidden_size, V = (uint64_t)c->vocab_size * (uint64_t)c->hidden_size;

@@ -49,6 +49,8 @@ void weights_embed(const struct weights *w, const int32_t *ids, size_t n, float 
 /* WEIGHTS_TRAINABLE: the f32 parameter, writable; NULL when there is none. A tied lm_head is the embedding. */
 float *weights_param(struct weights *w, const char *name, size_t *n);
 
+/* For answering (generation, choices): a packed source serves one row as well as many, and is much faster than a resident one. */
+bool weights_pack_pays(const struct model_config *c, enum dtype compute);
 uint64_t weights_memory(const struct model_config *c, enum dtype stored, enum dtype compute, enum weights_kind kind); /* bytes resident */
 
 #endif
