@@ -547,9 +547,10 @@ static bool taken_elsewhere(struct task *t)
     bool busy = false;
     int rc = store_lock_key(s->plan->store, &planned_of(t)->key, false, &t->lock, &busy, &e);
     if (rc == 0 && busy) {
-        if (!t->said_waiting)
+        if (strncmp(t->whom, e.msg, sizeof t->whom - 1) != 0) { /* also when another has taken the lock of one that died */
             emit_text(t, EVENT_WAITING, e.msg);
-        t->said_waiting = true;
+            snprintf(t->whom, sizeof t->whom, "%.*s", (int)sizeof t->whom - 1, e.msg);
+        }
         t->phase = TASK_LOCKED;
         t->next = s->locked;
         s->locked = (int)t->i;

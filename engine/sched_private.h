@@ -41,7 +41,7 @@ struct task {
     int follower;         /* first of the nodes that wait for this one's key, -1: none */
     int next;             /* next follower, or next in the list of locked tasks; -1 */
     bool light;           /* does next to nothing: needs no processor of the budget */
-    bool said_waiting;
+    char whom[192];       /* who computes its key elsewhere, as last said */
     int share;
     uint64_t mem;         /* reserved */
     struct store_lock *lock;

@@ -50,7 +50,8 @@ struct record *share_fetch(struct share *s, const struct node *n, const struct p
     struct err e = {0};
     if (!s->remote || p->forced || atomic_load(&s->away))
         return NULL;
-    int rc = transfer_pull(s->store, s->remote, &p->key, progress, &r, &e);
+    static const struct patience patience = {10, 2};
+    int rc = transfer_pull(s->store, s->remote, &p->key, &patience, progress, &r, &e);
     if (rc == 0 && !fits(n, r)) {
         rc = err_set(&e, ERR_DAMAGED, "%s: its record of this key is not of operator %s", remote_name(s->remote), n->op->name);
         record_free(r);
@@ -61,9 +62,9 @@ struct record *share_fetch(struct share *s, const struct node *n, const struct p
         r->expanded = js_ref(p->expanded);
         return r;
     }
-    if (rc == ERR_NOTFOUND || rc == ERR_CANCELLED)
+    if (rc == ERR_NOTFOUND || progress_cancelled(progress))
         return NULL;
-    if (rc == ERR_DAMAGED)
+    if (rc == ERR_DAMAGED || rc == ERR_CANCELLED)
         progress_warn(progress, "remote cache: %s; the node runs here", e.msg);
     else if (!atomic_exchange(&s->away, true))
         progress_warn(progress, "remote cache: %s; this run goes on without it", e.msg);
@@ -76,8 +77,10 @@ void share_send(struct share *s, const struct record *r, const struct progress *
     struct err e = {0};
     if (!share_sends(s))
         return;
-    int rc = transfer_push(s->store, s->remote, r, progress, &sent, &e);
-    if (rc == 0 || rc == ERR_CANCELLED || rc == ERR_NOTFOUND)
+    static const struct patience patience = {60, 1};
+    struct progress quiet = {.u = progress->u, .cancelled = progress->cancelled}; /* the node has ended */
+    int rc = transfer_push(s->store, s->remote, r, &patience, &quiet, &sent, &e);
+    if (rc == 0 || rc == ERR_NOTFOUND || progress_cancelled(progress))
         return;
     _Atomic bool *flag = rc == ERR_NOSPACE ? &s->full : &s->away;
     if (!atomic_exchange(flag, true))

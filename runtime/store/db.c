@@ -98,8 +98,8 @@ static const char *const sql[Q_COUNT] = {
     [Q_RUN_LIST] = "SELECT r.id, r.began, r.ended, r.status, r.command, s.path FROM runs r JOIN specs s ON s.id=r.spec"
                    " WHERE ?1 = '' OR s.path=?1 ORDER BY r.id DESC LIMIT ?2",
     [Q_RUN_SPEC] = "SELECT spec FROM runs WHERE id=?",
-    [Q_RUN_PRUNE] = "DELETE FROM runs WHERE began<?",
-    [Q_NODE_PRUNE] = "DELETE FROM run_nodes WHERE run NOT IN (SELECT id FROM runs)",
+    [Q_RUN_KEYS] = "SELECT DISTINCT key FROM run_nodes n WHERE key IS NOT NULL AND run IN (SELECT run FROM (SELECT DISTINCT run,"
+                   " dense_rank() OVER (PARTITION BY spec ORDER BY run DESC) AS place FROM run_nodes) WHERE place<=?1)",
     [Q_PIN_PUT] = "INSERT OR REPLACE INTO pins VALUES (?,?,?)",
     [Q_PIN_DEL] = "DELETE FROM pins WHERE name=?",
     [Q_PIN_ALL] = "SELECT name, key, at FROM pins ORDER BY name, key",

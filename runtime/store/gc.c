@@ -86,6 +86,13 @@ static char *op_of(struct store *s, const struct digest *key)
     return z;
 }
 
+static int row_of(struct store *s, const struct held_record *h, struct record_row *r, struct err *e)
+{
+    *r = (struct record_row){.key = h->key, .op = op_of(s, &h->key), .types = strdup(h->types), .bytes = h->bytes, .made = h->made,
+                             .used = h->used, .wall = h->wall, .pinned = h->pinned};
+    return r->op && r->types ? 0 : err_nomem(e, 0, "a list");
+}
+
 int store_ls(struct store *s, struct record_row **rows, size_t *n, struct err *e)
 {
     struct inventory v;
@@ -97,15 +104,8 @@ int store_ls(struct store *s, struct record_row **rows, size_t *n, struct err *e
     *rows = calloc(v.n_records + 1, sizeof **rows);
     if (!*rows)
         rc = err_nomem(e, v.n_records * sizeof **rows, "a list");
-    for (size_t i = v.n_records; rc == 0 && i-- > 0;) {
-        struct held_record *h = &v.records[i];
-        struct record_row *r = &(*rows)[(*n)++];
-        *r = (struct record_row){.key = h->key, .op = op_of(s, &h->key), .types = h->types, .bytes = h->bytes, .made = h->made,
-                                 .used = h->used, .wall = h->wall, .pinned = h->pinned};
-        h->types = NULL;
-        if (!r->op)
-            rc = err_nomem(e, 0, "a list");
-    }
+    for (size_t i = v.n_records; rc == 0 && i-- > 0;)
+        rc = row_of(s, &v.records[i], &(*rows)[(*n)++], e);
     inventory_release(&v);
     if (rc != 0) {
         store_ls_free(*rows, *n);
@@ -147,9 +147,10 @@ static void choose(struct inventory *v, const struct gc_options *o, int64_t bega
     for (size_t i = 0; i < v->n_records; i++) {
         struct held_record *r = &v->records[i];
         bool old = o->max_age > 0 && now - r->used > o->max_age, big = o->max_size > 0 && size > o->max_size;
-        if (!old && !big)
+        bool other = o->keep_runs > 0 && !o->max_age && !o->max_size && !r->reached;
+        if (!old && !big && !other)
             continue;
-        if (r->pinned || r->used >= began) {
+        if (r->pinned || r->reached || r->used >= began) {
             out->protected_records++;
             continue;
         }
@@ -283,6 +284,22 @@ static int prune_rows(struct store *s, struct err *e)
     return rc;
 }
 
+static int tell_gone(struct store *s, const struct inventory *v, const struct gc_options *o, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < v->n_records; i++) {
+        struct record_row r = {0};
+        if (!v->records[i].gone)
+            continue;
+        rc = row_of(s, &v->records[i], &r, e);
+        if (rc == 0)
+            o->gone(o->u, &r);
+        free(r.op);
+        free(r.types);
+    }
+    return rc;
+}
+
 int store_gc(struct store *s, const struct gc_options *o, const struct progress *p, struct gc_result *out, struct err *e)
 {
     struct inventory v;
@@ -291,13 +308,18 @@ int store_gc(struct store *s, const struct gc_options *o, const struct progress 
     int rc = inventory_load(s, &v, e);
     if (rc != 0)
         return rc;
-    choose(&v, o, began, out);
-    if (!o->dry_run)
+    if (o->keep_runs > 0)
+        rc = inventory_reach(s, &v, o->keep_runs, e);
+    if (rc == 0)
+        choose(&v, o, began, out);
+    if (rc == 0 && !o->dry_run)
         rc = evict_records(s, &v, began, e);
     for (size_t i = 0; i < v.n_records; i++) {
         out->records += v.records[i].gone;
         out->kept_records += !v.records[i].gone;
     }
+    if (rc == 0 && o->gone)
+        rc = tell_gone(s, &v, o, e);
     if (rc == 0)
         rc = sweep_blobs(s, &v, o, began, p, out, e);
     if (rc == 0)

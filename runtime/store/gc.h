@@ -3,7 +3,7 @@
  * gc: keeping the store small and sound: what is in it, pins, eviction, full verification.
  *
  * Eviction takes the records that were used longest ago, then the blobs that no record names. Never taken: what a pin
- * names, and what was made or used since the oldest process began that has the store open (processes mark themselves with
+ * names, what one of the last keep_runs runs used, and what was made or used since the oldest process began that has the store open (processes mark themselves with
  * a flock'ed file in DIR/locks). Others may work on the store meanwhile. docs/store.md, invariant 15.
  */
 #ifndef PKG_STORE_GC_H
@@ -12,10 +12,22 @@
 #include "runtime/exec/progress.h"
 #include "runtime/store/store.h"
 
+struct record_row {
+    struct digest key;
+    char *op, *types;    /* "train", "adapter,log" */
+    uint64_t bytes;      /* of all its blobs, shared ones included */
+    int64_t made, used;  /* unix seconds */
+    double wall;
+    bool pinned;
+};
+
 struct gc_options {
     uint64_t max_size; /* bytes of blobs to end with; 0: no limit */
     int64_t max_age;   /* seconds since the last use; 0: no limit */
+    int keep_runs;     /* what the last so many runs of each specification used stays; alone, all else goes. 0: does not matter */
     bool dry_run;      /* only say what would go */
+    void (*gone)(void *u, const struct record_row *r); /* told of each record that goes; may be NULL */
+    void *u;
 };
 
 struct gc_result {
@@ -23,7 +35,7 @@ struct gc_result {
     uint64_t bytes;                     /* freed, of blobs and checkpoints */
     size_t kept_records, kept_blobs;
     uint64_t kept_bytes;
-    size_t protected_records;           /* kept though the limits asked for them: pinned or in use */
+    size_t protected_records;           /* kept though the limits asked for them: pinned, in use, or of one of the last runs */
 };
 /* Without limits it only removes blobs that no record names and checkpoints older than 30 days. */
 int store_gc(struct store *s, const struct gc_options *o, const struct progress *p, struct gc_result *out, struct err *e);
@@ -45,14 +57,6 @@ struct store_usage {
 };
 int store_du(struct store *s, struct store_usage *out, struct err *e);
 
-struct record_row {
-    struct digest key;
-    char *op, *types;    /* "train", "adapter,log" */
-    uint64_t bytes;      /* of all its blobs, shared ones included */
-    int64_t made, used;  /* unix seconds */
-    double wall;
-    bool pinned;
-};
 int store_ls(struct store *s, struct record_row **rows, size_t *n, struct err *e); /* used last first */
 void store_ls_free(struct record_row *rows, size_t n);
 

@@ -220,6 +220,35 @@ int inventory_load(struct store *s, struct inventory *v, struct err *e)
     return rc;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return digest_cmp(&(*(struct held_record *const *)a)->key, &(*(struct held_record *const *)b)->key);
+}
+
+int inventory_reach(struct store *s, struct inventory *v, int n, struct err *e)
+{
+    const enum db_query q = Q_RUN_KEYS;
+    struct held_record **sorted = malloc((v->n_records + 1) * sizeof(*sorted));
+    if (!sorted)
+        return err_nomem(e, v->n_records * sizeof *sorted, "the inventory of the store");
+    for (size_t i = 0; i < v->n_records; i++)
+        sorted[i] = &v->records[i];
+    qsort(sorted, v->n_records, sizeof(*sorted), by_key);
+    int rc;
+    pthread_mutex_lock(&s->mutex);
+    db_start(s->db, q);
+    db_int(s->db, q, 1, n);
+    while ((rc = db_step(s->db, q, e)) == 1) {
+        struct held_record want, *w = &want, **found;
+        if (db_col_digest(s->db, q, 0, &want.key) && (found = bsearch(&w, sorted, v->n_records, sizeof(*sorted), by_key)))
+            (*found)->reached = true;
+    }
+    db_end(s->db, q);
+    pthread_mutex_unlock(&s->mutex);
+    free(sorted);
+    return rc;
+}
+
 void inventory_release(struct inventory *v)
 {
     for (size_t i = 0; i < v->n_records; i++) {

@@ -24,6 +24,7 @@ struct held_record {
     uint64_t bytes; /* as the record says */
     size_t n_blobs, *blobs; /* indexes, each once */
     bool pinned, gone;
+    bool reached;   /* by one of the last runs that were asked for */
     bool damaged;   /* its row cannot be understood */
 };
 
@@ -34,6 +35,8 @@ struct inventory {
 };
 
 int inventory_load(struct store *s, struct inventory *v, struct err *e);
+/* Sets `reached` of what the last n runs of each specification used. */
+int inventory_reach(struct store *s, struct inventory *v, int n, struct err *e);
 void inventory_release(struct inventory *v);
 
 #endif

@@ -134,6 +134,7 @@ static int on_body(void *u, long status, const char *p, size_t bytes, struct err
             q->at += (uint64_t)k;
         }
     }
+    progress_update(q->progress, (double)q->at, (double)q->most, "bytes");
     return rc;
 }
 
@@ -148,6 +149,8 @@ static long on_send(void *u, uint64_t at, char *p, size_t want, struct err *e)
     do
         k = pread(q->fd, p, want, (off_t)at);
     while (k < 0 && errno == EINTR);
+    if (k > 0)
+        progress_update(q->progress, (double)at + (double)k, (double)q->n, "bytes");
     return k > 0 ? (long)k : err_set(e, ERR_IO, "the stored file cannot be read to its end");
 }
 
@@ -236,9 +239,9 @@ int remote_get_file(struct remote *r, const char *path, int fd, uint64_t have, u
     return rc;
 }
 
-int remote_has(struct remote *r, const char *path, struct err *e)
+int remote_has(struct remote *r, const char *path, const struct progress *p, struct err *e)
 {
-    struct request q = {.r = r, .kind = HEAD, .fd = -1};
+    struct request q = {.r = r, .progress = p, .kind = HEAD, .fd = -1};
     int rc = perform(&q, path, e);
     return rc == 0 ? 1 : rc == ERR_NOTFOUND ? 0 : rc;
 }

@@ -27,13 +27,13 @@ const char *remote_name(const struct remote *r); /* the address without credenti
 bool remote_readonly(const struct remote *r);
 
 /* Paths are "ac/..." and "cas/...". ERR_NOTFOUND: the server has no such thing; ERR_NOSPACE: it is full; ERR_CANCELLED
- * when p says so; ERR_IO else. */
+ * when p says so; ERR_IO else. p is told the bytes of files as they move. */
 int remote_get(struct remote *r, const char *path, size_t most, struct buf *out, const struct progress *p, struct err *e);
 /* Appends to fd, which holds the first `have` bytes, what is missing; a server that cannot resume sends all again. At most
  * `most` bytes in all. *resumed: bytes of an earlier attempt are in it. */
 int remote_get_file(struct remote *r, const char *path, int fd, uint64_t have, uint64_t most, bool *resumed, const struct progress *p,
                     struct err *e);
-int remote_has(struct remote *r, const char *path, struct err *e); /* 1, 0, or an error */
+int remote_has(struct remote *r, const char *path, const struct progress *p, struct err *e); /* 1, 0, or an error */
 int remote_put(struct remote *r, const char *path, const void *bytes, size_t n, const struct progress *p, struct err *e);
 int remote_put_file(struct remote *r, const char *path, const char *file, const struct progress *p, struct err *e);
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/fs.h"
@@ -111,6 +112,69 @@ static struct record *unpack(const struct digest *key, const struct buf *b)
     return r;
 }
 
+/* ---- how long it takes ---- */
+
+/* Stands between the files of a record and the caller's progress. */
+struct pace {
+    const struct progress *outer;
+    struct progress own;
+    double began, most;   /* seconds; most 0: no limit */
+    uint64_t total, done; /* bytes of the files to move; of those that have moved */
+    uint64_t at;          /* of the one under way */
+    bool slow;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void pace_update(void *u, double done, double total, const char *unit)
+{
+    struct pace *p = u;
+    (void)total;
+    p->at = (uint64_t)done;
+    progress_update(p->outer, (double)p->done + done, (double)p->total, unit);
+}
+
+static bool pace_cancelled(void *u)
+{
+    enum { JUDGED = 5 }; /* seconds before anything can be said */
+    struct pace *p = u;
+    double t = now() - p->began, moved = (double)(p->done + p->at);
+    if (p->most > 0 && t > JUDGED && moved < (double)p->total)
+        p->slow = p->slow || t * (double)p->total > p->most * (moved > 1 ? moved : 1);
+    return p->slow || progress_cancelled(p->outer);
+}
+
+static void pace_begin(struct pace *p, const struct progress *outer, const struct patience *patience, const struct record *r)
+{
+    *p = (struct pace){.outer = outer, .began = now()};
+    p->own = (struct progress){.u = p, .update = pace_update, .cancelled = pace_cancelled};
+    if (patience)
+        p->most = patience->times * r->wall > patience->least ? patience->times * r->wall : patience->least;
+    for (size_t i = 0; i < r->n_out; i++)
+        for (size_t k = 0; k < r->out[i].n; k++)
+            p->total += r->out[i].files[k].bytes;
+}
+
+static void pace_next(struct pace *p, uint64_t bytes)
+{
+    p->done += bytes;
+    p->at = 0;
+}
+
+/* rc, with the reason when it was we who gave up. */
+static int pace_end(const struct pace *p, const struct remote *r, int rc, struct err *e)
+{
+    if (rc != ERR_CANCELLED || !p->slow)
+        return rc;
+    return err_set(e, ERR_CANCELLED, "%s is slow: %.1f of %.1f MB in %.0f s, all would take longer than %.0f s", remote_name(r),
+                   (double)(p->done + p->at) / 1e6, (double)p->total / 1e6, now() - p->began, p->most);
+}
+
 /* ---- fetching ---- */
 
 /* A file for what arrives: DIR/partial/SHA256, which an earlier attempt may have begun, or a scratch file when another
@@ -189,9 +253,11 @@ static int fetch(struct store *s, struct remote *r, const struct artifact_file *
     return rc == 1 ? err_set(e, ERR_DAMAGED, "%s: the server sent other bytes than these", remote_name(r)) : rc;
 }
 
-int transfer_pull(struct store *s, struct remote *r, const struct digest *key, const struct progress *p, struct record **out, struct err *e)
+int transfer_pull(struct store *s, struct remote *r, const struct digest *key, const struct patience *patience, const struct progress *p,
+                  struct record **out, struct err *e)
 {
     struct buf b = {0};
+    struct pace pace = {0};
     char url[80];
     *out = NULL;
     path_of(url, "ac", key);
@@ -199,9 +265,12 @@ int transfer_pull(struct store *s, struct remote *r, const struct digest *key, c
     struct record *rec = rc == 0 ? unpack(key, &b) : NULL;
     if (rc == 0 && !rec)
         rc = err_set(e, ERR_DAMAGED, "%s/%s: not a record of this key", remote_name(r), url);
+    if (rc == 0)
+        pace_begin(&pace, p, patience, rec);
     for (size_t i = 0; rc == 0 && i < rec->n_out; i++)
         for (size_t k = 0; rc == 0 && k < rec->out[i].n; k++) {
-            rc = fetch(s, r, &rec->out[i].files[k], p, e);
+            rc = pace_end(&pace, r, fetch(s, r, &rec->out[i].files[k], &pace.own, e), e);
+            pace_next(&pace, rec->out[i].files[k].bytes);
             if (rc == ERR_NOTFOUND) /* evicted there: a miss */
                 err_prefix(e, "%s/%s names a file that is gone", remote_name(r), url);
         }
@@ -220,7 +289,7 @@ static int send_file(struct store *s, struct remote *r, const struct artifact_fi
 {
     char url[80], *path = NULL;
     path_of(url, "cas", &f->digest);
-    int rc = remote_has(r, url, e);
+    int rc = remote_has(r, url, p, e);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     if (!store_has_blob(s, &f->digest, f->bytes))
@@ -236,18 +305,23 @@ static int send_file(struct store *s, struct remote *r, const struct artifact_fi
     return rc;
 }
 
-int transfer_push(struct store *s, struct remote *r, const struct record *rec, const struct progress *p, struct transfer_result *sent, struct err *e)
+int transfer_push(struct store *s, struct remote *r, const struct record *rec, const struct patience *patience, const struct progress *p,
+                  struct transfer_result *sent, struct err *e)
 {
     struct buf b = {0};
+    struct pace pace;
     char url[80];
     path_of(url, "ac", &rec->key);
-    int rc = remote_has(r, url, e);
+    pace_begin(&pace, p, patience, rec);
+    int rc = remote_has(r, url, p, e);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     rc = 0;
     for (size_t i = 0; rc == 0 && i < rec->n_out; i++)
-        for (size_t k = 0; rc == 0 && k < rec->out[i].n; k++)
-            rc = send_file(s, r, &rec->out[i].files[k], p, sent, e);
+        for (size_t k = 0; rc == 0 && k < rec->out[i].n; k++) {
+            rc = pace_end(&pace, r, send_file(s, r, &rec->out[i].files[k], &pace.own, sent, e), e);
+            pace_next(&pace, rec->out[i].files[k].bytes);
+        }
     if (rc == 0)
         rc = pack(rec, &b, e);
     if (rc == 0)
@@ -286,7 +360,7 @@ static int push_one(struct moving *t, const struct digest *key, const struct pro
     int rc = store_get_record(t->s, key, &rec, e);
     if (rc == 0) {
         store_expanded(t->s, key, &rec->expanded, &ignored);
-        rc = transfer_push(t->s, t->r, rec, p, moved, e);
+        rc = transfer_push(t->s, t->r, rec, NULL, p, moved, e);
     }
     record_free(rec);
     return rc;
@@ -295,7 +369,7 @@ static int push_one(struct moving *t, const struct digest *key, const struct pro
 static int pull_one(struct moving *t, const struct digest *key, const struct progress *p, struct transfer_result *moved, struct err *e)
 {
     struct record *rec = NULL;
-    int rc = transfer_pull(t->s, t->r, key, p, &rec, e);
+    int rc = transfer_pull(t->s, t->r, key, NULL, p, &rec, e);
     if (rc == 0)
         rc = store_put_record(t->s, rec, e);
     for (size_t i = 0; rc == 0 && i < rec->n_out; i++)

@@ -51,6 +51,9 @@ pk cache pin tiny s.yaml; is_status 0 "cache pin"; says "holds 12"
 pk cache gc --max-size 1B; is_status 0 "cache gc"; says removed
 pk run s.yaml --events g1; [ -z "$(ran g1)" ] || fail "pinned work ran: $(ran g1)"
 pk cache unpin tiny; is_status 0 "cache unpin"
+pk cache gc --keep-runs 1 --dry-run; is_status 0 "cache gc --keep-runs"; says "would remove"
+pk cache gc --keep-runs 0; is_status 2 "cache gc --keep-runs 0"
+pk cache gc --dry-run --json; is_status 0 "cache gc --json"; says '"kept_records"'
 pk cache gc --max-age 1s --max-size 1B --dry-run; is_status 0 "cache gc --dry-run"; says "would remove"
 pk cache verify # what the damage above left of older records
 pk cache verify; is_status 0 "cache verify"

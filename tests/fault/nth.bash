@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Fails the N-th call of a kind in a small run and then runs again: no crash, no hang, and afterwards the same bytes as an
 # undisturbed run. Sourced with $most, the largest number of places tried per kind (0: every one). $KINDS: only these;
-# $SHARDS: places are divided among so many processes at once.
+# $SHARDS: places are divided among so many processes at once. $SPEC=tiny: the whole
+# pipeline instead of three nodes.
 . "$PKG_SOURCE/tests/cases/lib.bash"
 cc=$(command -v "${CC:-cc}" || command -v gcc || command -v clang) || { echo "SKIPPED: no C compiler for the shim"; exit 77; }
 case $("$cc" -dumpmachine) in *linux-gnu*) ;; *) echo "SKIPPED: the shim needs glibc"; exit 77 ;; esac
@@ -10,7 +11,7 @@ nm -D "$PKGRAPH" 2>/dev/null | grep -q __asan && { echo "SKIPPED: preloading doe
 export GOMP_SPINCOUNT=2000 # otherwise a run starts itself anew, and would count twice
 unset PKGRAPH_REMOTE
 
-cat >spec.yaml <<'SPEC'
+[ "${SPEC:-small}" = tiny ] && tiny_spec spec.yaml || cat >spec.yaml <<'SPEC'
 pkgraph: 1
 nodes:
   a: {op: synth, params: {split: train, rows: 4, difficulty: 3}}

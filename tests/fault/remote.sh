@@ -36,6 +36,7 @@ http {
     location /token/ { if (\$http_authorization != "Bearer tok-en") { return 401; } dav_methods PUT; create_full_put_path on; }
     location /full/ { if (\$request_method = PUT) { return 507; } }
     location /broken/ { return 503; }
+    location /slow/ { alias $work/www/open/; limit_rate 3k; dav_methods PUT; create_full_put_path on; }
   }
 $([ "$have_tls" = 1 ] && echo "  server { listen 127.0.0.1:$tls ssl; ssl_certificate $work/cert.pem; ssl_certificate_key $work/key.pem;
     location /tls/ { dav_methods PUT; create_full_put_path on; } }")
@@ -89,6 +90,13 @@ done
 pk run spec.yaml --store s4; expect "resumed" "up to date: 3 nodes"
 grep -q '" 206 ' access.log || fail "nothing was resumed"
 pk cache verify --store s4; is_status 0 "verify of what was resumed"
+
+# slow: fetching what is computed sooner is given up, and said; a user who asks for it gets it. What came is kept for the next time
+began=$SECONDS
+PKGRAPH_REMOTE="http://127.0.0.1:$port/slow" PKGRAPH_REMOTE_READONLY=1 pk run spec.yaml --store slow; is_status 0 "a slow remote"
+says "is slow" "a slow remote"
+[ $((SECONDS - began)) -lt 30 ] || fail "a slow remote: the run took $((SECONDS - began)) s"
+pk cache verify --store slow; is_status 0 "verify beside a slow remote"
 
 # lying: other bytes of the same length; a record of another key; rubbish; a file that is gone
 for f in www/open/cas/*; do chmod u+w "$f"; printf X | dd of="$f" bs=1 seek=3 conv=notrunc 2>/dev/null; done

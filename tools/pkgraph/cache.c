@@ -44,9 +44,11 @@ static int du(struct store *s, const struct args *a)
     return STATUS_DONE;
 }
 
-static struct js *record_json(const struct record_row *r, const char *hex)
+static struct js *record_json(const struct record_row *r)
 {
     struct js *j = js_object();
+    char hex[DIGEST_HEX];
+    digest_hex(&r->key, hex);
     js_set(j, "key", js_new_cstr(hex));
     js_set(j, "op", js_new_cstr(r->op));
     js_set(j, "types", js_new_cstr(r->types));
@@ -58,56 +60,98 @@ static struct js *record_json(const struct record_row *r, const char *hex)
     return j;
 }
 
+static const char *const record_head[] = {"key", "op", "gave", "size", "took", "last used", "pinned"};
+enum { RECORD_COLS = sizeof record_head / sizeof *record_head };
+
+static void record_header(struct table *t)
+{
+    for (size_t i = 0; i < RECORD_COLS; i++)
+        table_cell(t, "%s", record_head[i]);
+}
+
+static void record_line(struct table *t, const struct record_row *r)
+{
+    char hex[DIGEST_HEX], x[TEXT_MAX];
+    digest_hex(&r->key, hex);
+    table_cell(t, "%.12s", hex);
+    table_cell(t, "%s", r->op);
+    table_cell(t, "%s", r->types);
+    table_cell(t, "%s", text_bytes(x, (double)r->bytes));
+    table_cell(t, "%s", text_seconds(x, r->wall));
+    table_cell(t, "%s", text_when(x, r->used));
+    table_cell(t, "%s", r->pinned ? "pinned" : "");
+}
+
+static int print_list(struct js *list)
+{
+    struct buf b = {0};
+    js_write_pretty(&b, list);
+    buf_putc(&b, '\n');
+    js_free(list);
+    return print_buf(&b);
+}
+
 static int ls(struct store *s, const struct args *a)
 {
     struct record_row *rows = NULL;
     size_t n = 0;
     struct err e = {0};
-    struct table t = {.cols = 7};
-    static const char *const head[] = {"key", "op", "gave", "size", "took", "last used", "pinned"};
+    struct table t = {.cols = RECORD_COLS};
     if (store_ls(s, &rows, &n, &e) != 0)
         return failed(&e);
-    struct js *list = js_array();
-    for (size_t i = 0; i < 7; i++)
-        table_cell(&t, "%s", head[i]);
-    for (size_t i = 0; i < n; i++) {
-        char hex[DIGEST_HEX], x[TEXT_MAX];
-        digest_hex(&rows[i].key, hex);
-        table_cell(&t, "%.12s", hex);
-        table_cell(&t, "%s", rows[i].op);
-        table_cell(&t, "%s", rows[i].types);
-        table_cell(&t, "%s", text_bytes(x, (double)rows[i].bytes));
-        table_cell(&t, "%s", text_seconds(x, rows[i].wall));
-        table_cell(&t, "%s", text_when(x, rows[i].used));
-        table_cell(&t, "%s", rows[i].pinned ? "pinned" : "");
-        js_push(list, record_json(&rows[i], hex));
-    }
-    int status = STATUS_DONE;
-    if (args_has(a, "json")) {
-        struct buf b = {0};
-        js_write_pretty(&b, list);
-        buf_putc(&b, '\n');
-        status = print_buf(&b);
-    } else {
+    bool json = args_has(a, "json");
+    struct js *list = json ? js_array() : NULL;
+    record_header(&t);
+    for (size_t i = 0; i < n; i++)
+        if (json)
+            js_push(list, record_json(&rows[i]));
+        else
+            record_line(&t, &rows[i]);
+    if (!json)
         table_print(&t, true, stdout);
-    }
-    js_free(list);
     table_release(&t);
     store_ls_free(rows, n);
-    return status;
+    return json ? print_list(list) : STATUS_DONE;
 }
 
-static int gc(struct store *s, const struct args *a)
+/* What goes, for a dry run (a table) or --json (a list). */
+struct going {
+    struct table table;
+    struct js *list;
+};
+
+static void note_gone(void *u, const struct record_row *r)
 {
-    struct gc_options o = {.dry_run = args_has(a, "dry-run")};
-    struct gc_result r;
-    struct err e = {0};
-    char x[TEXT_MAX], y[TEXT_MAX];
+    struct going *g = u;
+    if (g->list)
+        js_push(g->list, record_json(r));
+    else
+        record_line(&g->table, r);
+}
+
+static int print_gc_json(const struct gc_result *r, struct js *list)
+{
+    struct js *j = js_object();
+    js_set(j, "records", js_new_int((int64_t)r->records));
+    js_set(j, "files", js_new_int((int64_t)r->blobs));
+    js_set(j, "checkpoints", js_new_int((int64_t)r->checkpoints));
+    js_set(j, "bytes", js_new_int((int64_t)r->bytes));
+    js_set(j, "kept_records", js_new_int((int64_t)r->kept_records));
+    js_set(j, "kept_bytes", js_new_int((int64_t)r->kept_bytes));
+    js_set(j, "protected_records", js_new_int((int64_t)r->protected_records));
+    js_set(j, "removed", list);
+    return print_list(j);
+}
+
+static int gc_options(const struct args *a, struct gc_options *o)
+{
     int64_t v = 0;
+    long runs = 0;
     const char *size = args_get(a, "max-size"), *age = args_get(a, "max-age");
+    if (args_int(a, "keep-runs", 1, 1000000, &runs) < 0)
+        return STATUS_USAGE;
     if (size && (!parse_size(str_of(size), &v) || v <= 0))
         return usage_error(a->command, "--max-size %s: a size such as 50GiB", size);
-    o.max_size = (uint64_t)v;
     struct str days = str_of(age);
     double seconds = 0, scale = 1;
     if (age && str_ends(days, "d")) { /* durations of specs end at hours */
@@ -116,14 +160,39 @@ static int gc(struct store *s, const struct args *a)
     }
     if (age && ((scale > 1 ? !parse_float(days, &seconds) : !parse_duration(days, &seconds)) || seconds <= 0))
         return usage_error(a->command, "--max-age %s: a time such as 30d or 12h", age);
-    o.max_age = (int64_t)(seconds * scale);
-    if (store_gc(s, &o, NULL, &r, &e) != 0)
-        return failed(&e);
+    o->keep_runs = (int)runs;
+    o->max_size = (uint64_t)v;
+    o->max_age = (int64_t)(seconds * scale);
+    return STATUS_DONE;
+}
+
+static int gc(struct store *s, const struct args *a)
+{
+    bool json = args_has(a, "json"), dry = args_has(a, "dry-run");
+    struct going g = {.table = {.cols = RECORD_COLS}, .list = json ? js_array() : NULL};
+    struct gc_options o = {.dry_run = dry, .gone = json || dry ? note_gone : NULL, .u = &g};
+    struct gc_result r;
+    struct err e = {0};
+    char x[TEXT_MAX], y[TEXT_MAX];
+    int status = gc_options(a, &o);
+    record_header(&g.table);
+    if (status == STATUS_DONE && store_gc(s, &o, NULL, &r, &e) != 0)
+        status = failed(&e);
+    if (status != STATUS_DONE || json) {
+        table_release(&g.table);
+        if (status == STATUS_DONE)
+            return print_gc_json(&r, g.list);
+        js_free(g.list);
+        return status;
+    }
+    if (dry && r.records)
+        table_print(&g.table, true, stdout);
+    table_release(&g.table);
     printf("%s %zu record%s, %zu file%s and %zu checkpoint%s: %s; %zu records and %s stay\n", o.dry_run ? "would remove" : "removed",
            r.records, r.records == 1 ? "" : "s", r.blobs, r.blobs == 1 ? "" : "s", r.checkpoints, r.checkpoints == 1 ? "" : "s",
            text_bytes(x, (double)r.bytes), r.kept_records, text_bytes(y, (double)r.kept_bytes));
     if (r.protected_records)
-        printf("%zu of them beyond the limits, pinned or in use\n", r.protected_records);
+        printf("%zu of them beyond the limits: pinned, in use, or of the runs to be kept\n", r.protected_records);
     return STATUS_DONE;
 }
 
@@ -324,6 +393,7 @@ static int run_cache(const struct args *a)
 static const struct option_def options[] = {
     {.name = "max-size", .arg = "SIZE", .help = "gc: remove what was used longest ago until this much is left, such as 50GiB"},
     {.name = "max-age", .arg = "TIME", .help = "gc: remove what was not used for this long, such as 30d or 12h"},
+    {.name = "keep-runs", .arg = "N", .help = "gc: what the last N runs of each specification used stays; without another limit, all else goes"},
     {.name = "dry-run", .help = "gc, verify: only say what would go"},
     OPTIONS_JSON,
     OPTIONS_SPEC,
@@ -336,11 +406,13 @@ const struct command cmd_cache = {
     .usage = "du|ls|gc|verify|pins|pin NAME SPEC|unpin NAME|push|pull SPEC",
     .summary = "the store: its size, its records, removing what is old, checking every byte",
     .about = "gc without limits removes files that no record names. What a pin holds and what a running process uses stays.\n"
+             "With --dry-run it lists the records that would go. What is gone is computed again when it is asked for.\n"
              "verify reads and digests every file, removes damaged ones (they are computed again when needed), status 1 if any.\n"
              "push and pull use the server at $PKGRAPH_REMOTE, which runs ask, too, before a node runs: push sends every record that\n"
              "it lacks, pull fetches what it has of a specification.",
     .example = "pkgraph cache du\n"
                "pkgraph cache gc --max-size 50GiB --dry-run\n"
+               "pkgraph cache gc --keep-runs 3\n"
                "pkgraph cache pin paper specs/llama13b_to_7b.yaml",
     .options = options,
     .min_pos = 1,

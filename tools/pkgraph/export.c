@@ -71,6 +71,7 @@ static int export_to(struct session *s, const struct args *a, size_t node, const
     struct err e = {0};
     struct export_dir d = {0};
     int rc = export_begin(&d, a->pos[2], args_has(a, "force"), &e);
+    d.link = args_has(a, "link");
     if (!rc)
         rc = fill(&d, s, a, artifact, &e);
     if (!rc)
@@ -111,6 +112,8 @@ static const struct option_def options[] = {
     {.name = "rank", .arg = "N", .help = "of adapters, --as peft or gguf: truncate to this rank (peft: and print each module's relative error)"},
     {.name = "base", .arg = "NAME", .help = "with --as peft: base_model_name_or_path of adapter_config.json"},
     {.name = "verify", .help = "with --as peft: read it again and print the largest difference of logits on the base model"},
+    {.name = "link", .help = "hard links to the store's own read-only files instead of copies: at once and without room. One that is changed "
+     "all the same is changed in the store, too, which then computes it again"},
     {.name = "force", .help = "replace files that are there with another content"},
     OPTIONS_SPEC,
     OPTIONS_HELP,
@@ -126,7 +129,8 @@ const struct command cmd_export = {
     .example = "pkgraph export specs/quickstart.yaml teacher teacher-hf --as hf\n"
                "pkgraph export specs/quickstart.yaml svd svd-adapter --as peft --verify\n"
                "pkgraph export specs/quickstart.yaml teacher teacher-gguf --as gguf --dtype q8_0\n"
-               "pkgraph export specs/quickstart.yaml svd.log logs",
+               "pkgraph export specs/quickstart.yaml svd.log logs\n"
+               "pkgraph export specs/quickstart.yaml teacher teacher-hf --as hf --link",
     .options = options,
     .min_pos = 3,
     .max_pos = 3,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/base/fs.h"
@@ -37,8 +38,14 @@ int export_add(struct export_dir *d, const char *name, const char **tmp, struct 
 int export_copy(struct export_dir *d, const char *name, const char *from, struct err *e)
 {
     const char *tmp;
+    struct stat st;
     int rc = export_add(d, name, &tmp, e);
-    return rc ? rc : fs_copy(from, tmp, e);
+    if (rc)
+        return rc;
+    unlink(tmp); /* of a process that died with our number */
+    if (d->link && stat(from, &st) == 0 && !(st.st_mode & 0222) && link(from, tmp) == 0)
+        return 0;
+    return fs_copy(from, tmp, e);
 }
 
 int export_text(struct export_dir *d, const char *name, struct str text, struct err *e)

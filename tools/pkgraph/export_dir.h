@@ -16,6 +16,7 @@
 struct export_dir {
     char *path;
     bool force;
+    bool link; /* hard links to what lies in the store instead of copies */
     size_t n;
     struct export_file {
         char *name, *tmp;
@@ -26,6 +27,8 @@ struct export_dir {
 int export_begin(struct export_dir *d, const char *path, bool force, struct err *e); /* makes the folder */
 /* The temporary path to which file `name` is to be written; lives as long as d. */
 int export_add(struct export_dir *d, const char *name, const char **tmp, struct err *e);
+/* d->link: as a hard link when the file is one of the store's (read-only) and on the same file system; else a copy, which
+ * shares its blocks where the file system can. */
 int export_copy(struct export_dir *d, const char *name, const char *from, struct err *e);
 int export_text(struct export_dir *d, const char *name, struct str text, struct err *e);
 int export_end(struct export_dir *d, struct err *e);  /* checks, then renames */

@@ -57,7 +57,37 @@ static int weights(const struct model *m, const char *path, struct err *e)
     return rc;
 }
 
-static int all_files(struct export_dir *d, struct resolver *r, const struct js *json, struct err *e)
+/* The artifact's own file, when all tensors lie in it: then it is what weights() would write. NULL: they do not. */
+static const struct artifact_file *whole_file(const struct artifact *model, const struct js *json)
+{
+    const struct js *tensors = js_get(json, "tensors");
+    char hex[DIGEST_HEX];
+    for (size_t i = 0; i < model->n; i++) {
+        bool all = strcmp(model->files[i].name, "model.safetensors") == 0;
+        digest_hex(&model->files[i].digest, hex);
+        for (size_t k = 0; all && k < js_len(tensors); k++)
+            all = str_is(js_str(js_get(js_at(tensors, k), "file")), hex);
+        if (all)
+            return &model->files[i];
+    }
+    return NULL;
+}
+
+static int put_weights(struct export_dir *d, struct resolver *r, const struct artifact_file *whole, const struct model *m, struct err *e)
+{
+    const char *path;
+    char hex[DIGEST_HEX];
+    int rc;
+    if (!whole) {
+        rc = export_add(d, "model.safetensors", &path, e);
+        return rc ? rc : weights(m, path, e);
+    }
+    digest_hex(&whole->digest, hex);
+    rc = resolver_find(r, hex, &path, e);
+    return rc ? rc : export_copy(d, "model.safetensors", path, e);
+}
+
+static int all_files(struct export_dir *d, struct resolver *r, const struct artifact *model, const struct js *json, struct err *e)
 {
     struct model *m = NULL;
     const struct js *facts = js_get(json, "tokenizer");
@@ -72,9 +102,7 @@ static int all_files(struct export_dir *d, struct resolver *r, const struct js *
     if (!rc)
         rc = tokenizer_config(d, facts, e);
     if (!rc)
-        rc = export_add(d, "model.safetensors", &path, e);
-    if (!rc)
-        rc = weights(m, path, e);
+        rc = put_weights(d, r, whole_file(model, json), m, e);
     if (m)
         model_close(m);
     return rc;
@@ -95,7 +123,7 @@ int export_hf(struct export_dir *d, struct store *s, const struct artifact *mode
     if (!rc && !(json = js_read(path, e)))
         rc = e->code;
     if (!rc)
-        rc = all_files(d, &r, json, e);
+        rc = all_files(d, &r, model, json, e);
     js_free(json);
     resolver_release(&r);
     return rc;

@@ -18,6 +18,7 @@ struct shown {
     double base, base_at; /* where the rate is counted from: work taken up again begins in the middle */
     bool progressed;
     char unit[16];
+    char whom[128]; /* waiting: for whom */
 };
 
 struct ui {
@@ -134,7 +135,7 @@ static void put_line(struct buf *b, const struct ui *u, size_t i, double now)
     char x[TEXT_MAX];
     buf_printf(b, "  %-*.*s ", (int)u->name_width, (int)u->name_width, id);
     if (s->waiting) {
-        buf_puts(b, "waits for another process");
+        buf_printf(b, "waits for %s", s->whom);
         return;
     }
     if (s->total > 0) {
@@ -263,9 +264,10 @@ static void show(struct ui *u, const struct sched_event *ev)
         line_for(u, COLOUR_YELLOW, "warning", ev->node, ev->text ? ev->text : "");
         break;
     case EVENT_WAITING:
-        if (!s->waiting && !u->tty)
+        if (!u->tty)
             line_for(u, COLOUR_NONE, "waits", ev->node, ev->text ? ev->text : "for another process");
         s->waiting = s->running = true;
+        snprintf(s->whom, sizeof s->whom, "%s", ev->text ? ev->text : "another process");
         break;
     case EVENT_DONE:
         s->running = false;

@@ -320,6 +320,86 @@ static void test_memory(void **state)
     assert_non_null(strstr(e.msg, "needs 3.0 GiB of memory, the budget is 1.0 GiB; give more with --mem"));
 }
 
+/* The order of starts, as one letter a node. */
+struct order {
+    struct toy *t;
+    char z[16];
+    size_t n;
+};
+
+static void note_start(void *u, const struct sched_event *ev)
+{
+    struct order *o = u;
+    if (ev->kind == EVENT_START && o->n < sizeof o->z - 1)
+        o->z[o->n++] = o->t->g.nodes[ev->node].id[0];
+}
+
+static int tail_run(struct op_run *r, struct err *e)
+{
+    toy_sleep(0.3);
+    return toy_write(r, "text", "tail", 4, e);
+}
+
+static const struct op slow_tail = {.name = "slow-tail", .version = 1, .inputs = join_in, .outputs = toy_out, .infer = toy_infer, .run = tail_run};
+
+/* On one processor: a alone, b with c behind it. Nothing is known at first but that more hangs on b; then what was measured
+ * says that c, too, comes before a. */
+static void test_longest_path(void **state)
+{
+    struct fixture *f = *state;
+    for (int times = 0; times < 2; times++) {
+        struct toy t = {0};
+        struct err e;
+        struct order order = {.t = &t};
+        struct sched_options o = {.cpus = 1, .mem = 1 << 30, .event = note_start, .u = &order};
+        toy_num(toy_text_node(&t, "a", times ? "a2" : "a1"), "sleep", 0.2);
+        toy_num(toy_text_node(&t, "b", times ? "b2" : "b1"), "sleep", 0.15);
+        toy_add(&t, "c", &slow_tail);
+        toy_edge(&t, "c", "a", "b");
+        struct plan *p = toy_plan(&t, f->s);
+        assert_int_equal(sched_run(p, &o, NULL, &e), 0);
+        plan_free(p);
+        assert_string_equal(order.z, times ? "bca" : "bac");
+        toy_free(&t);
+    }
+}
+
+/* However many run at once, their teams together have no more threads than there are processors. */
+static _Atomic int teams, most_teams;
+
+static int team_run(struct op_run *r, struct err *e)
+{
+    int now = atomic_fetch_add(&teams, op_threads(r)) + op_threads(r), most = atomic_load(&most_teams);
+    while (now > most && !atomic_compare_exchange_weak(&most_teams, &most, now))
+        ;
+    toy_sleep(0.15);
+    atomic_fetch_sub(&teams, op_threads(r));
+    return toy_write(r, "text", op_str(op_run_args(r), "text"), 2, e);
+}
+
+static const struct op team = {.name = "team", .version = 1, .outputs = toy_out, .params = text_params, .infer = toy_infer, .cost = text_cost,
+                               .run = team_run};
+
+static void test_teams(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 5, .mem = (uint64_t)1 << 30};
+    for (int i = 0; i < 9; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "n%d", i);
+        struct node *n = toy_add(&t, id, &team);
+        toy_str(&t, n, "text", id);
+        toy_int(n, "threads", 1 + i % 3);
+    }
+    struct plan *p = toy_plan(&t, f->s);
+    assert_int_equal(sched_run(p, &o, NULL, &e), 0);
+    plan_free(p);
+    assert_true(atomic_load(&most_teams) <= 5 && atomic_load(&most_teams) >= 3);
+    toy_free(&t);
+}
+
 static void test_jobs(void **state)
 {
     struct fixture *f = *state;
@@ -631,6 +711,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_jobs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_longest_path, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_teams, setup, teardown),
         cmocka_unit_test_setup_teardown(test_source_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retries, setup, teardown),

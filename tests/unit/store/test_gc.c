@@ -75,6 +75,35 @@ static void test_eviction(void **state)
     assert_false(recorded(f, &c));
 }
 
+static void run_of(struct fixture *f, const char *spec, const char *node, const struct digest *key)
+{
+    int64_t run;
+    assert_int_equal(store_run_begin(f->s, spec, "run", &run, &f->e), 0);
+    assert_int_equal(store_run_node(f->s, run, node, "cached", key, 0, 0, 0, &f->e), 0);
+}
+
+/* What the last runs of each specification used stays; without another limit all else goes. */
+static void test_keep_runs(void **state)
+{
+    struct fixture *f = *state;
+    struct digest a = put(f, "a"), b = put(f, "b"), c = put(f, "c"), d = put(f, "d");
+    run_of(f, "/1.yaml", "x", &a);
+    run_of(f, "/2.yaml", "x", &c);
+    run_of(f, "/1.yaml", "x", &b);
+    next_process(f);
+    struct gc_result res;
+    assert_int_equal(store_gc(f->s, &(struct gc_options){.keep_runs = 2, .dry_run = true}, NULL, &res, &f->e), 0);
+    assert_int_equal(res.records, 1); /* d, which no run used */
+    assert_int_equal(store_gc(f->s, &(struct gc_options){.keep_runs = 1, .max_size = 1 << 20}, NULL, &res, &f->e), 0);
+    assert_int_equal(res.records, 0);
+    assert_int_equal(store_gc(f->s, &(struct gc_options){.keep_runs = 1, .max_size = 1}, NULL, &res, &f->e), 0);
+    assert_int_equal(res.records, 2);
+    assert_int_equal(res.protected_records, 2);
+    assert_false(recorded(f, &a));
+    assert_true(recorded(f, &b) && recorded(f, &c));
+    assert_false(recorded(f, &d));
+}
+
 static void test_shared_blob_stays(void **state)
 {
     struct fixture *f = *state;
@@ -195,7 +224,7 @@ static void test_listing(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_eviction), TEST(test_shared_blob_stays), TEST(test_put_again),
+    const struct CMUnitTest tests[] = {TEST(test_eviction), TEST(test_keep_runs), TEST(test_shared_blob_stays), TEST(test_put_again),
                                        TEST(test_other_process), TEST(test_verify), TEST(test_listing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
