@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/base/ahead.h"
 #include "runtime/base/sha_blocks.h"
 
 struct sha {
@@ -87,35 +89,53 @@ int sha_file(const char *path, struct digest *out, uint64_t *bytes, struct err *
     return sha_file_told(path, out, bytes, NULL, NULL, e);
 }
 
+/* Large files are read in another thread: copying them out of the page cache takes a fifth of what digesting takes. */
+static ssize_t next_piece(int fd, struct ahead *a, char *room, size_t size, const void **p)
+{
+    ssize_t n;
+    if (a)
+        return ahead_next(a, p);
+    do
+        n = read(fd, room, size);
+    while (n < 0 && errno == EINTR);
+    *p = room;
+    return n;
+}
+
 int sha_file_told(const char *path, struct digest *out, uint64_t *bytes, bool (*more)(void *u, uint64_t done), void *u, struct err *e)
 {
-    enum { CHUNK = 1 << 20, TOLD = 16 * CHUNK };
+    enum { CHUNK = 1 << 18, LARGE = 1 << 25, TOLD = 1 << 24 };
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? err_set(e, ERR_NOTFOUND, "%s: no such file", path) : err_errno(e, "%s", path);
-    int rc = 0;
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        st.st_size = 0;
+    bool large = st.st_size >= LARGE;
+    if (large)
+        posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    struct ahead *a = large ? ahead_new(fd) : NULL;
+    size_t size = st.st_size > 0 && st.st_size < CHUNK ? (size_t)st.st_size + 1 : CHUNK;
+    char *room = a ? NULL : malloc(size);
+    struct sha s;
+    const void *p;
     uint64_t total = 0;
-    struct sha *s = sha_new();
-    char *p = malloc(CHUNK);
-    if (!s || !p)
-        rc = err_nomem(e, CHUNK, "digest");
-    posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    int rc = a || room ? 0 : err_nomem(e, size, "digest");
+    begin(&s);
     while (rc == 0) {
-        ssize_t n = read(fd, p, CHUNK);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = next_piece(fd, a, room, size, &p);
         if (n < 0)
             rc = err_errno(e, "%s: read", path);
         if (n <= 0)
             break;
-        sha_add(s, p, (size_t)n);
+        sha_add(&s, p, (size_t)n);
         total += (uint64_t)n;
         if (more && total % TOLD < (uint64_t)n && !more(u, total))
             rc = err_set(e, ERR_CANCELLED, "cancelled");
     }
-    if (s)
-        sha_end(s, out);
-    free(p);
+    end(&s, out);
+    ahead_free(a);
+    free(room);
     close(fd);
     if (bytes)
         *bytes = total;

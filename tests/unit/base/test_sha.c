@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -81,8 +82,45 @@ static void three_ways(void **state)
     free(x);
 }
 
+/* A file that is read ahead, to its end, up to a cancellation, and one that is none. */
+static bool some(void *u, uint64_t done)
+{
+    *(uint64_t *)u = done;
+    return done < (uint64_t)20 << 20;
+}
+
+static void files(void **state)
+{
+    (void)state;
+    enum { MIB = 1 << 20, N = 40 * MIB + 12345 };
+    char path[] = "/tmp/pkgtest-XXXXXX";
+    struct digest whole, d;
+    struct err e;
+    uint64_t n = 0;
+    uint8_t *x = malloc(N);
+    for (size_t i = 0; i < N; i++)
+        x[i] = (uint8_t)(i * 2654435761u >> 17);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    for (size_t size = 0; size <= N; size = size < 3 ? size + 1 : size < MIB ? MIB : size < N ? N : N + 1) {
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, x, size, 0), (ssize_t)size);
+        sha_bytes(x, size, &whole);
+        assert_int_equal(sha_file(path, &d, &n, &e), 0);
+        assert_int_equal(n, size);
+        assert_int_equal(digest_cmp(&whole, &d), 0);
+    }
+    assert_int_equal(sha_file_told(path, &d, &n, some, &n, &e), ERR_CANCELLED);
+    assert_true(n >= (uint64_t)20 << 20 && n < N);
+    assert_int_equal(sha_file("/", &d, &n, &e), ERR_IO);
+    unlink(path);
+    assert_int_equal(sha_file(path, &d, &n, &e), ERR_NOTFOUND);
+    close(fd);
+    free(x);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(vectors), cmocka_unit_test(pieces), cmocka_unit_test(three_ways)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(vectors), cmocka_unit_test(pieces), cmocka_unit_test(three_ways), cmocka_unit_test(files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
