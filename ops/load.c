@@ -11,6 +11,7 @@
 #include "runtime/base/sha.h"
 #include "runtime/formats/hub.h"
 #include "runtime/model/gguf_model.h"
+#include "runtime/text/pieces.h"
 
 /* The folder, or GGUF file, that `model` means; malloc'ed. */
 static int folder(const struct op_args *a, char **dir, struct err *e)
@@ -39,7 +40,7 @@ static int load_sources(const struct op_args *a, struct op_sources *s, struct er
     else if (rc == 0)
         rc = model_dir_files(dir, &names, &n, e);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (strcmp(names[i], "generation_config.json") == 0 || (tokenizer && is_tokenizer(names[i])))
+        if (strcmp(names[i], "generation_config.json") == 0 || (tokenizer && (is_tokenizer(names[i]) || strcmp(names[i], MODEL_SENTENCEPIECE) == 0)))
             continue;
         char *path = fs_join(dir, names[i]);
         rc = path ? op_source(s, names[i], path) : ERR_NOMEM;
@@ -54,14 +55,73 @@ static int load_sources(const struct op_args *a, struct op_sources *s, struct er
     return rc;
 }
 
-/* Before anything runs: whether the tokenizer inside a GGUF file can be read. */
-static int check_tokenizer(const char *path, struct err *e)
+static bool in_folder(const char *dir, const char *name)
 {
+    char *path = fs_join(dir, name);
+    bool there = path && fs_exists(path);
+    free(path);
+    return there;
+}
+
+/* The file whose tokenizer must be made into a tokenizer.json: the GGUF file, a SentencePiece model; "" when none. malloc'ed. */
+static int foreign_tokenizer(const struct op_args *a, const char *dir, char **file, struct err *e)
+{
+    const char *given = op_str(a, "tokenizer");
+    struct fs_map map = {0};
+    *file = NULL;
+    if (given) {
+        int rc = fs_map(given, &map, e);
+        bool pieces = rc == 0 && sentencepiece_is((struct str){(const char *)map.p, map.n});
+        fs_unmap(&map);
+        *file = rc == 0 ? strdup(pieces ? given : "") : NULL;
+        return rc == 0 && !*file ? err_nomem(e, strlen(given), "path") : rc;
+    }
+    if (gguf_is(dir))
+        *file = strdup(dir);
+    else
+        *file = in_folder(dir, "tokenizer.json") || !in_folder(dir, MODEL_SENTENCEPIECE) ? strdup("") : fs_join(dir, MODEL_SENTENCEPIECE);
+    return *file ? 0 : err_nomem(e, strlen(dir), "path");
+}
+
+/* tokenizer.json of a GGUF file or a SentencePiece model; with check only whether it can be made. NULL: ERR_NOTFOUND when there is
+ * none, another error, or check. */
+static struct js *convert(const char *file, const char *dir, bool check, struct err *e)
+{
+    struct js *j = NULL, *config = NULL;
     struct gguf *g = NULL;
-    int rc = gguf_open(path, &g, e);
-    if (rc == 0)
-        rc = gguf_tokenizer_check(g, e);
-    gguf_close(g);
+    struct fs_map map = {0};
+    e->code = 0;
+    if (gguf_is(file)) {
+        if (gguf_open(file, &g, e) == 0 && check)
+            e->code = gguf_tokenizer_check(g, e);
+        else if (e->code == 0)
+            j = gguf_tokenizer(g, e);
+        gguf_close(g);
+        return j;
+    }
+    char *path = fs_join(dir, "tokenizer_config.json");
+    int rc = path ? fs_map(file, &map, e) : err_nomem(e, strlen(dir), "path");
+    struct str text = {(const char *)map.p, map.n};
+    if (rc == 0 && check)
+        e->code = sentencepiece_check(text, file, e);
+    else if (rc == 0 && (!fs_exists(path) || (config = js_read(path, e))))
+        j = sentencepiece_json(text, file, config, e);
+    js_free(config);
+    fs_unmap(&map);
+    free(path);
+    return j;
+}
+
+/* Before anything runs: whether the tokenizer can be read. */
+static int check_tokenizer(const struct op_args *a, const char *dir, struct err *e)
+{
+    char *file = NULL;
+    int rc = foreign_tokenizer(a, dir, &file, e);
+    if (rc == 0 && *file) {
+        convert(file, dir, true, e);
+        rc = e->code;
+    }
+    free(file);
     return rc == ERR_NOTFOUND ? 0 : rc;
 }
 
@@ -73,8 +133,10 @@ static int load_infer(struct op_infer *x, struct err *e)
     int rc = folder(op_infer_args(x), &dir, e);
     if (rc == 0)
         rc = model_describe_dir(dir, &desc, e);
-    if (rc == 0 && !op_str(op_infer_args(x), "tokenizer") && gguf_is(dir))
-        rc = check_tokenizer(dir, e);
+    if (rc == 0 && op_str(op_infer_args(x), "tokenizer"))
+        op_blame_param(x, "tokenizer");
+    if (rc == 0)
+        rc = check_tokenizer(op_infer_args(x), dir, e);
     if (rc != 0) {
         js_free(desc);
         desc = NULL;
@@ -102,22 +164,19 @@ static int name_by_digest(struct op_run *r, struct js *desc, struct err *e)
     return rc;
 }
 
-/* The tokenizer of a GGUF file becomes a tokenizer.json of the artifact's own. */
-static int own_tokenizer(struct op_run *r, const char *gguf, struct js *desc, struct err *e)
+/* Another program's tokenizer becomes a tokenizer.json of the artifact's own. */
+static int own_tokenizer(struct op_run *r, const char *dir, struct js *desc, struct err *e)
 {
-    struct gguf *g = NULL;
-    struct js *j = NULL;
     const char *path;
+    char *file = NULL, hex[DIGEST_HEX];
     struct digest d;
-    char hex[DIGEST_HEX];
-    int rc = gguf_open(gguf, &g, e);
-    if (rc == 0 && !(j = gguf_tokenizer(g, e)))
-        rc = e->code;
-    gguf_close(g);
-    if (rc == ERR_NOTFOUND)
-        return 0;
-    if (rc == 0)
-        rc = op_out_file(r, "model", "tokenizer.json", &path, e);
+    int rc = foreign_tokenizer(op_run_args(r), dir, &file, e);
+    struct js *j = rc == 0 && *file ? convert(file, dir, false, e) : NULL;
+    bool wanted = rc == 0 && *file;
+    free(file);
+    if (!j)
+        return wanted && e->code != ERR_NOTFOUND ? e->code : rc;
+    rc = op_out_file(r, "model", "tokenizer.json", &path, e);
     if (rc == 0)
         rc = js_save(path, j, e);
     js_free(j);
@@ -140,7 +199,7 @@ static int load_run(struct op_run *r, struct err *e)
         rc = model_describe_dir(dir, &desc, e);
     if (rc == 0)
         rc = name_by_digest(r, desc, e);
-    if (rc == 0 && !op_str(op_run_args(r), "tokenizer") && gguf_is(dir))
+    if (rc == 0)
         rc = own_tokenizer(r, dir, desc, e);
     if (rc == 0)
         rc = op_out_json(r, "model", "model.json", desc, e);
@@ -162,9 +221,9 @@ static const struct port_def outputs[] = {
 
 static const struct param_def params[] = {
     {.name = "model", .type = PARAM_PATH, .flags = PARAM_REQUIRED,
-     .help = "Hugging Face folder (config.json, tokenizer.json, model.safetensors or shards with their index, or pytorch_model.bin), "
+     .help = "Hugging Face folder (config.json, tokenizer.json or tokenizer.model, model.safetensors or shards with their index, or pytorch_model.bin), "
              "hf:org/name[@revision] in the local hub cache, or a .gguf file"},
-    {.name = "tokenizer", .type = PARAM_PATH, .help = "another tokenizer.json than the checkpoint's"},
+    {.name = "tokenizer", .type = PARAM_PATH, .help = "another tokenizer.json or tokenizer.model than the checkpoint's"},
     {0},
 };
 
@@ -174,6 +233,7 @@ const struct op op_load = {
     .summary = "Take a checkpoint as it lies on disk",
     .doc = "Reads headers only; weights stay in the user's files and are mapped when a later step needs them. The files enter the key by their "
            "SHA-256, remembered by inode, size and times, so that moving a checkpoint reruns nothing and changing it reruns everything below.\n"
+           "A SentencePiece tokenizer.model (kind bpe) stands in for a missing tokenizer.json. "
            "From a GGUF file configuration and tokenizer are made from its metadata; quantised weights stay as they are and are expanded a "
            "layer at a time. Of PyTorch's pickles only tensors are read; nothing in them is run.\n"
            "Architectures: llama (1 to 3), qwen2, mistral within its window. Rotary embedding: default, linear, llama3.",

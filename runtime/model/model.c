@@ -13,6 +13,7 @@
 #include "runtime/base/fs.h"
 #include "runtime/model/gguf_model.h"
 #include "runtime/model/weight_file.h"
+#include "runtime/text/pieces.h"
 #include "runtime/text/tokenizer.h"
 
 struct model {
@@ -314,6 +315,8 @@ int model_dir_files(const char *dir, char ***names, size_t *n, struct err *e)
     for (size_t i = 0; rc == 0 && i < sizeof optional / sizeof *optional; i++)
         if (has_file(dir, optional[i]))
             rc = push_name(names, n, optional[i], e);
+    if (rc == 0 && !has_file(dir, "tokenizer.json") && has_file(dir, MODEL_SENTENCEPIECE))
+        rc = push_name(names, n, MODEL_SENTENCEPIECE, e);
     if (rc == 0)
         rc = shard_names(dir, names, n, e);
     if (rc == 0)
@@ -359,6 +362,24 @@ static int template_file(const char *dir, struct js *facts, struct err *e)
     return rc;
 }
 
+/* Names of tokens that tokenizer_config.json does not give. */
+static int sentencepiece_tokens(const char *dir, struct js *facts, struct err *e)
+{
+    struct buf text = {0};
+    char *path = fs_join(dir, MODEL_SENTENCEPIECE);
+    struct js *own = NULL;
+    int rc = path ? fs_read(path, 1 << 28, &text, e) : err_nomem(e, strlen(dir), "path");
+    if (rc == 0 && !(own = sentencepiece_facts(buf_view(&text), path, e)))
+        rc = e->code;
+    for (void *it = js_iter(own); rc == 0 && it; it = js_next(own, it))
+        if (!js_get(facts, js_iter_key(it)) && js_set(facts, js_iter_key(it), js_ref(js_iter_value(it))) < 0)
+            rc = err_nomem(e, 128, "tokenizer facts");
+    js_free(own);
+    buf_release(&text);
+    free(path);
+    return rc;
+}
+
 static struct js *tokenizer_facts(const char *dir, struct err *e)
 {
     struct js *facts = js_object(), *c = NULL;
@@ -373,6 +394,8 @@ static struct js *tokenizer_facts(const char *dir, struct err *e)
     js_free(c);
     if (rc == 0 && has_file(dir, "chat_template.jinja"))
         rc = template_file(dir, facts, e);
+    if (rc == 0 && !has_file(dir, "tokenizer.json") && has_file(dir, MODEL_SENTENCEPIECE))
+        rc = sentencepiece_tokens(dir, facts, e);
     if (rc < 0) {
         js_free(facts);
         facts = NULL;

@@ -40,6 +40,8 @@ int model_tokenizer(struct model *m, const struct tokenizer **out, struct err *e
 int model_describe_dir(const char *dir, struct js **out, struct err *e);
 /* The same for a GGUF file in place of a directory; its tensors are then in "file": MODEL_GGUF. */
 #define MODEL_GGUF "model.gguf"
+/* The tokenizer of a folder that has no tokenizer.json (text/pieces.h); `load` makes one of it. */
+#define MODEL_SENTENCEPIECE "tokenizer.model"
 /* model.json of one safetensors file just written: `file` is its digest, or any name that a resolver understands; config
  * and tokenizer (facts as above) are shared, not copied. */
 int model_describe_file(const char *safetensors, const char *file, const struct js *config, const struct js *tokenizer,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "runtime/text/tokenizer_parts.h"
+#include "runtime/base/fs.h"
+#include "runtime/text/pieces.h"
 #include "runtime/text/utf8.h"
 
 enum { MAX_ID = 1 << 24 };
@@ -342,9 +344,18 @@ static int from_json(struct js *json, const char *what, struct tokenizer **out, 
     return 0;
 }
 
+/* A tokenizer.json, or a SentencePiece tokenizer.model. */
 int tokenizer_read(const char *path, struct tokenizer **out, struct err *e)
 {
-    return from_json(js_read(path, e), path, out, e);
+    struct fs_map map;
+    *out = NULL;
+    int rc = fs_map(path, &map, e);
+    if (rc < 0)
+        return rc;
+    struct str text = {(const char *)map.p, map.n};
+    rc = sentencepiece_is(text) ? from_json(sentencepiece_json(text, path, NULL, e), path, out, e) : from_json(js_parse(text, path, e), path, out, e);
+    fs_unmap(&map);
+    return rc;
 }
 
 int tokenizer_parse(struct str json, const char *what, struct tokenizer **out, struct err *e)

@@ -9,6 +9,7 @@
 #include "runtime/base/fs.h"
 #include "runtime/base/json.h"
 #include "runtime/model/gguf_model.h"
+#include "runtime/text/pieces.h"
 #include "runtime/text/tokenizer.h"
 #include "tools/pkgraph/cli.h"
 #include "tools/pkgraph/term.h"
@@ -102,22 +103,39 @@ static int all_lines(struct work *w, struct err *e)
     return rc;
 }
 
-/* The tokenizer in a GGUF file's metadata. */
+/* A tokenizer.json made from another program's file. Takes over j. */
+static int from_json(struct js *j, const char *path, struct tokenizer **t, struct err *e)
+{
+    struct buf b = {0};
+    if (!j)
+        return e->code;
+    js_write(&b, j);
+    int rc = b.failed ? err_nomem(e, b.n, path) : tokenizer_parse(buf_view(&b), path, t, e);
+    buf_release(&b);
+    js_free(j);
+    return rc;
+}
+
 static int from_gguf(const char *path, struct tokenizer **t, struct err *e)
 {
     struct gguf *g = NULL;
-    struct js *j = NULL;
-    struct buf b = {0};
     int rc = gguf_open(path, &g, e);
-    if (!rc && !(j = gguf_tokenizer(g, e)))
-        rc = e->code;
-    if (!rc) {
-        js_write(&b, j);
-        rc = b.failed ? err_nomem(e, b.n, path) : tokenizer_parse(buf_view(&b), path, t, e);
-    }
-    buf_release(&b);
-    js_free(j);
+    rc = rc ? rc : from_json(gguf_tokenizer(g, e), path, t, e);
     gguf_close(g);
+    return rc;
+}
+
+/* tokenizer.model of a folder, with what its tokenizer_config.json says. */
+static int from_pieces(const char *path, const char *config_path, struct tokenizer **t, struct err *e)
+{
+    struct fs_map map;
+    struct js *config = NULL;
+    int rc = fs_exists(config_path) && !(config = js_read(config_path, e)) ? e->code : fs_map(path, &map, e);
+    if (!rc) {
+        rc = from_json(sentencepiece_json((struct str){(const char *)map.p, map.n}, path, config, e), path, t, e);
+        fs_unmap(&map);
+    }
+    js_free(config);
     return rc;
 }
 
@@ -128,9 +146,13 @@ static int open_tokenizer(const char *path, struct tokenizer **t, struct err *e)
         return from_gguf(path, t, e);
     if (!fs_is_dir(path))
         return tokenizer_read(path, t, e);
-    char *file = fs_join(path, "tokenizer.json");
-    int rc = file ? tokenizer_read(file, t, e) : err_nomem(e, 0, "a path");
+    char *file = fs_join(path, "tokenizer.json"), *pieces = fs_join(path, "tokenizer.model"), *config = fs_join(path, "tokenizer_config.json");
+    int rc = !file || !pieces || !config                     ? err_nomem(e, 0, "a path")
+             : fs_exists(file) || !fs_exists(pieces) ? tokenizer_read(file, t, e)
+                                                     : from_pieces(pieces, config, t, e);
     free(file);
+    free(pieces);
+    free(config);
     return rc;
 }
 
@@ -165,7 +187,7 @@ const struct command cmd_tokenize = {
     .name = "tokenize",
     .usage = "MODEL [TEXT|-]",
     .summary = "token ids of a text or of each line of standard input; --decode for the reverse",
-    .about = "MODEL is a folder with tokenizer.json, the file, or a GGUF file. Output: a JSON list of ids a line. BOS stands where the\n"
+    .about = "MODEL is a folder with tokenizer.json (or tokenizer.model), the file, or a GGUF file. Output: a JSON list of ids a line. BOS stands where the\n"
              "tokenizer adds it.",
     .example = "pkgraph tokenize models/Qwen2.5-0.5B 'Hello, world'\n"
                "pkgraph tokenize models/Qwen2.5-0.5B - < lines.txt\n"
