@@ -8,28 +8,30 @@
 #include "runtime/text/tokenizer_parts.h"
 #include "runtime/base/fs.h"
 #include "runtime/text/pieces.h"
+#include "runtime/text/token_lists.h"
 #include "runtime/text/utf8.h"
 
 enum { MAX_ID = 1 << 24 };
 
-static int read_vocab(struct tokenizer *t, const struct js *vocab, const char *what, struct err *e)
+static int read_vocab(struct tokenizer *t, const struct token_lists *l, const char *what, struct err *e)
 {
-    size_t n = js_len(vocab);
     int64_t largest = -1;
-    if (js_kind(vocab) != JS_OBJECT || n == 0)
+    if (l->n_vocab == 0)
         return err_set(e, ERR_INPUT, "%s: model.vocab should be an object of tokens and ids", what);
-    if (n > MAX_ID || text_map_init(&t->bpe.vocab, n) < 0)
-        return err_nomem(e, n * sizeof(struct text_slot), "a vocabulary");
-    for (void *it = js_iter(vocab); it; it = js_next(vocab, it)) {
-        int64_t id = js_int(js_iter_value(it), -1);
-        if (id < 0 || id >= MAX_ID)
-            return err_set(e, ERR_INPUT, "%s: model.vocab: the token \"%.60s\" needs an id from 0 to %d", what,
-                           js_iter_key(it), MAX_ID - 1);
+    if (l->n_vocab > MAX_ID || text_map_init(&t->bpe.vocab, l->n_vocab) < 0)
+        return err_nomem(e, l->n_vocab * sizeof(struct text_slot), "a vocabulary");
+    /* tables are as long as the largest id: one that is far beyond the number of tokens is not believed */
+    int64_t most = (int64_t)(4 * l->n_vocab + 4096) < MAX_ID ? (int64_t)(4 * l->n_vocab + 4096) : MAX_ID;
+    for (size_t i = 0; i < l->n_vocab; i++) {
+        const struct listed_token *x = &l->vocab[i];
         int32_t old;
-        if (text_map_add(&t->bpe.vocab, str_of(js_iter_key(it)), (int32_t)id, &old) <= 0)
-            return err_set(e, ERR_INPUT, "%s: model.vocab: the token \"%.60s\" is there twice", what, js_iter_key(it));
-        if (id > largest)
-            largest = id;
+        if (x->id < 0 || x->id >= most)
+            return err_set(e, ERR_INPUT, "%s: model.vocab: the token \"%.60s\" needs an id from 0 to %d (there are %zu tokens)", what, x->text.p, (int)most - 1,
+                           l->n_vocab);
+        if (text_map_add(&t->bpe.vocab, x->text, (int32_t)x->id, &old) <= 0)
+            return err_set(e, ERR_INPUT, "%s: model.vocab: the token \"%.60s\" is there twice", what, x->text.p);
+        if (x->id > largest)
+            largest = x->id;
     }
     t->size = (size_t)largest + 1;
     return 0;
@@ -67,41 +69,14 @@ static int index_texts(struct tokenizer *t, const char *what, struct err *e)
     return 0;
 }
 
-/* "a b", or ["a", "b"] */
-static int merge_texts(const struct js *j, struct str *a, struct str *b)
-{
-    if (js_kind(j) == JS_ARRAY && js_len(j) == 2) {
-        *a = js_str(js_at(j, 0));
-        *b = js_str(js_at(j, 1));
-        return a->p && b->p ? 0 : -1;
-    }
-    struct str s = js_str(j);
-    const char *space = s.p ? memchr(s.p, ' ', s.n) : NULL;
-    if (!space)
-        return -1;
-    *a = (struct str){s.p, (size_t)(space - s.p)};
-    *b = (struct str){space + 1, s.n - a->n - 1};
-    return memchr(b->p, ' ', b->n) ? -1 : 0;
-}
-
-static int read_merges(struct tokenizer *t, const struct js *merges, const char *what, struct err *e)
+static int read_merges(struct tokenizer *t, const struct token_lists *l, const char *what, struct err *e)
 {
     struct buf joined = {0};
     int rc = 0;
-    if (js_kind(merges) != JS_ARRAY)
-        return err_set(e, ERR_INPUT, "%s: model.merges should be a list", what);
-    if (js_len(merges) > INT32_MAX / 2 || merge_map_init(&t->bpe.merges, js_len(merges)) < 0)
-        return err_nomem(e, js_len(merges) * sizeof(struct merge), "merges");
-    for (size_t i = 0; rc == 0 && i < js_len(merges); i++) {
-        const struct js *j = js_at(merges, i);
-        struct str a = {0}, b = {0};
-        if (js_kind(j) == JS_STRING && str_starts(js_str(j), "#version"))
-            continue;
-        if (merge_texts(j, &a, &b) < 0) {
-            rc = err_set(e, ERR_INPUT, "%s: model.merges: element %zu should be two tokens (\"a b\" or [\"a\", \"b\"])",
-                         what, i);
-            break;
-        }
+    if (merge_map_init(&t->bpe.merges, l->n_merges) < 0)
+        return err_nomem(e, l->n_merges * sizeof(struct merge), "merges");
+    for (size_t i = 0; rc == 0 && i < l->n_merges; i++) {
+        struct str a = l->merges[i].a, b = l->merges[i].b;
         buf_clear(&joined);
         buf_str(&joined, a);
         buf_str(&joined, b);
@@ -115,11 +90,11 @@ static int read_merges(struct tokenizer *t, const struct js *merges, const char 
             ids[k] = texts[k].n ? text_map_find(&t->bpe.vocab, texts[k]) : -1;
             if (ids[k] < 0)
                 rc = err_set(e, ERR_INPUT,
-                             "%s: model.merges: element %zu needs the token \"%.*s\", which is not in the vocabulary",
-                             what, i, (int)(texts[k].n < 60 ? texts[k].n : 60), texts[k].p ? texts[k].p : "");
+                             "%s: model.merges: element %u needs the token \"%.*s\", which is not in the vocabulary",
+                             what, l->merges[i].rank, (int)(texts[k].n < 60 ? texts[k].n : 60), texts[k].p ? texts[k].p : "");
         }
         if (rc == 0)
-            merge_map_set(&t->bpe.merges, (uint32_t)ids[0], (uint32_t)ids[1], (uint32_t)i, (uint32_t)ids[2]);
+            merge_map_set(&t->bpe.merges, (uint32_t)ids[0], (uint32_t)ids[1], l->merges[i].rank, (uint32_t)ids[2]);
     }
     buf_release(&joined);
     return rc;
@@ -154,7 +129,7 @@ static int index_bytes(struct tokenizer *t, struct err *e)
     return 0;
 }
 
-static int read_model(struct tokenizer *t, const struct js *model, const char *what, struct err *e)
+static int read_model(struct tokenizer *t, const struct js *model, struct token_lists *lists, const char *what, struct err *e)
 {
     const char *type = js_cstr(js_get(model, "type"));
     if (js_kind(model) != JS_OBJECT)
@@ -172,9 +147,13 @@ static int read_model(struct tokenizer *t, const struct js *model, const char *w
     t->bpe.ignore_merges = js_bool(js_get(model, "ignore_merges"), false);
     t->bpe.fuse_unk = js_bool(js_get(model, "fuse_unk"), false);
     t->bpe.byte_fallback = js_bool(js_get(model, "byte_fallback"), false);
-    int rc = read_vocab(t, js_get(model, "vocab"), what, e);
+    int rc = lists->n_vocab ? 0 : token_lists_read(model, what, lists, e);
     if (rc == 0)
-        rc = read_merges(t, js_get(model, "merges"), what, e);
+        rc = read_vocab(t, lists, what, e);
+    if (rc == 0)
+        rc = read_merges(t, lists, what, e);
+    t->texts_owned = lists->texts;
+    lists->texts = NULL;
     if (rc < 0)
         return rc;
     struct str unk = js_str(js_get(model, "unk_token"));
@@ -288,7 +267,7 @@ static int read_processor(struct tokenizer *t, const struct js *j, int depth, co
 
 /* ---- all of it ---- */
 
-static int read_parts(struct tokenizer *t, const char *what, struct err *e)
+static int read_parts(struct tokenizer *t, struct token_lists *lists, const char *what, struct err *e)
 {
     struct buf where = {0};
     const char *version = js_cstr(js_get(t->json, "version"));
@@ -296,7 +275,7 @@ static int read_parts(struct tokenizer *t, const char *what, struct err *e)
         return err_set(e, ERR_INPUT, "%s: a tokenizer.json is an object", what);
     if (version && strcmp(version, "1.0") != 0)
         return err_set(e, ERR_UNSUPPORTED, "%s: version %.20s of tokenizer.json is not known, only 1.0", what, version);
-    int rc = read_model(t, js_get(t->json, "model"), what, e);
+    int rc = read_model(t, js_get(t->json, "model"), lists, what, e);
     buf_printf(&where, "%s: normalizer", what);
     if (rc == 0 && where.failed)
         rc = err_nomem(e, where.n, "a message");
@@ -324,43 +303,56 @@ static int read_parts(struct tokenizer *t, const char *what, struct err *e)
     return rc;
 }
 
-static int from_json(struct js *json, const char *what, struct tokenizer **out, struct err *e)
+/* Takes over json and lists. */
+static int from_json(struct js *json, struct token_lists *lists, const char *what, struct tokenizer **out, struct err *e)
 {
     struct tokenizer *t = json ? calloc(1, sizeof *t) : NULL;
+    int rc = !json ? e->code : !t ? err_nomem(e, sizeof *t, "a tokenizer") : 0;
     *out = NULL;
-    if (!json)
-        return e->code;
-    if (!t) {
-        js_free(json);
-        return err_nomem(e, sizeof *t, "a tokenizer");
+    if (rc == 0) {
+        t->json = json;
+        json = NULL;
+        rc = read_parts(t, lists, what, e);
     }
-    t->json = json;
-    int rc = read_parts(t, what, e);
-    if (rc < 0) {
+    token_lists_release(lists);
+    js_free(json);
+    if (rc < 0)
         tokenizer_free(t);
-        return rc;
+    else
+        *out = t;
+    return rc;
+}
+
+int tokenizer_parse(struct str json, const char *what, struct tokenizer **out, struct err *e)
+{
+    struct token_lists lists = {0};
+    struct buf rest = {0};
+    *out = NULL;
+    int rc = token_lists_scan(json, &lists, &rest, e);
+    /* the value of the whole is made when the lists are not as usual, and for the message when the rest is not JSON */
+    struct js *j = rc > 0 ? js_parse(buf_view(&rest), what, e) : NULL;
+    buf_release(&rest);
+    if (rc >= 0 && !j) {
+        token_lists_release(&lists);
+        j = js_parse(json, what, e);
+        rc = j ? 0 : e->code;
     }
-    *out = t;
-    return 0;
+    return rc < 0 ? rc : from_json(j, &lists, what, out, e);
 }
 
 /* A tokenizer.json, or a SentencePiece tokenizer.model. */
 int tokenizer_read(const char *path, struct tokenizer **out, struct err *e)
 {
     struct fs_map map;
+    struct token_lists none = {0};
     *out = NULL;
     int rc = fs_map(path, &map, e);
     if (rc < 0)
         return rc;
     struct str text = {(const char *)map.p, map.n};
-    rc = sentencepiece_is(text) ? from_json(sentencepiece_json(text, path, NULL, e), path, out, e) : from_json(js_parse(text, path, e), path, out, e);
+    rc = sentencepiece_is(text) ? from_json(sentencepiece_json(text, path, NULL, e), &none, path, out, e) : tokenizer_parse(text, path, out, e);
     fs_unmap(&map);
     return rc;
-}
-
-int tokenizer_parse(struct str json, const char *what, struct tokenizer **out, struct err *e)
-{
-    return from_json(js_parse(json, what, e), what, out, e);
 }
 
 void tokenizer_free(struct tokenizer *t)
@@ -377,6 +369,7 @@ void tokenizer_free(struct tokenizer *t)
         regex_free(t->decoders[i].regex);
     free(t->decoders);
     free(t->texts);
+    free(t->texts_owned);
     free((void *)t->added_by_id);
     arena_release(&t->mem);
     js_free(t->json);

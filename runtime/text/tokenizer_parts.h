@@ -25,6 +25,7 @@ struct decode_step {
 struct tokenizer {
     struct js *json;
     struct arena mem;
+    char *texts_owned;                      /* of tokens, where the JSON value does not have them */
     size_t size;                            /* largest id + 1 */
     struct str *texts;                      /* by id; .p == NULL: no such id */
     const struct added_token **added_by_id; /* NULL: not an added token */

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/base/fs.h"
 #include "runtime/base/json.h"
+#include "runtime/exec/par.h"
 #include "runtime/model/gguf_model.h"
 #include "runtime/text/pieces.h"
 #include "runtime/text/tokenizer.h"
@@ -22,30 +24,44 @@ struct work {
     struct ids ids;
 };
 
-static int encode(struct work *w, struct str text, struct err *e)
+/* A number in decimal; ids are many, and printf is slow. */
+static void put_int(struct buf *b, int32_t v)
 {
-    w->ids.n = 0;
-    int rc = tokenizer_encode(w->t, text, w->special, &w->ids, e);
-    if (rc)
-        return rc;
-    buf_clear(&w->out);
-    buf_putc(&w->out, '[');
-    for (size_t i = 0; i < w->ids.n; i++)
-        buf_printf(&w->out, "%s%d", i ? ", " : "", w->ids.v[i]);
-    buf_puts(&w->out, "]\n");
-    return w->out.failed ? err_nomem(e, w->ids.n, "output") : 0;
+    char text[12];
+    size_t i = sizeof text;
+    do
+        text[--i] = (char)('0' + v % 10);
+    while (v /= 10);
+    buf_put(b, text + i, sizeof text - i);
 }
 
-static int encode_line(struct work *w, struct str line, struct err *e)
+/* ids is scratch of the calling thread. */
+static int encode(const struct work *w, struct str text, struct ids *ids, struct buf *out, struct err *e)
+{
+    ids->n = 0;
+    int rc = tokenizer_encode(w->t, text, w->special, ids, e);
+    if (rc)
+        return rc;
+    buf_putc(out, '[');
+    for (size_t i = 0; i < ids->n; i++) {
+        if (i)
+            buf_put(out, ", ", 2);
+        put_int(out, ids->v[i]);
+    }
+    buf_puts(out, "]\n");
+    return out->failed ? err_nomem(e, ids->n, "output") : 0;
+}
+
+static int encode_line(const struct work *w, size_t number, struct str line, struct ids *ids, struct buf *out, struct err *e)
 {
     if (!w->json)
-        return encode(w, line, e);
+        return encode(w, line, ids, out, e);
     struct js *j = js_parse(line, "standard input", e);
     int rc = !j ? e->code : 0;
     if (!rc && js_kind(j) != JS_STRING)
-        rc = err_set(e, ERR_INPUT, "line %zu: with --json each line is a JSON string", w->line);
+        rc = err_set(e, ERR_INPUT, "line %zu: with --json each line is a JSON string", number);
     if (!rc)
-        rc = encode(w, js_str(j), e);
+        rc = encode(w, js_str(j), ids, out, e);
     js_free(j);
     return rc;
 }
@@ -68,7 +84,6 @@ static int decode_line(struct work *w, struct str line, struct err *e)
     }
     if (!rc)
         rc = tokenizer_decode(w->t, w->ids.v, w->ids.n, !w->keep_special, &text, e);
-    buf_clear(&w->out);
     if (!rc && w->json)
         js_write_str(&w->out, buf_view(&text));
     else if (!rc)
@@ -84,22 +99,123 @@ static int decode_line(struct work *w, struct str line, struct err *e)
 static int one_line(struct work *w, struct str line, struct err *e)
 {
     w->line++;
-    int rc = w->decode ? decode_line(w, line, e) : encode_line(w, line, e);
+    buf_clear(&w->out);
+    int rc = w->decode ? decode_line(w, line, e) : encode_line(w, w->line, line, &w->ids, &w->out, e);
     if (!rc)
         fwrite(w->out.p, 1, w->out.n, stdout);
     return rc;
 }
 
+/* ---- many lines on all processors ---- */
+
+enum { SHARE = 64 }; /* lines that one thread takes at once */
+
+/* Whole lines that have arrived, in shares; a share stops at its first mistake. */
+struct lines {
+    struct work *w;
+    struct str *v;
+    size_t n, cap;
+    struct share {
+        struct buf out;
+        int rc;
+        struct err e;
+    } * shares;
+};
+
+static void encode_share(void *u, size_t k)
+{
+    struct lines *l = u;
+    struct share *s = &l->shares[k];
+    struct ids ids = {0};
+    for (size_t i = k * SHARE; i < l->n && i < (k + 1) * SHARE && s->rc == 0; i++)
+        s->rc = encode_line(l->w, l->w->line + i + 1, l->v[i], &ids, &s->out, &s->e);
+    ids_release(&ids);
+}
+
+static int encode_lines(struct lines *l, struct err *e)
+{
+    size_t n = (l->n + SHARE - 1) / SHARE;
+    int rc = 0;
+    l->shares = calloc(n ? n : 1, sizeof *l->shares);
+    if (!l->shares)
+        return err_nomem(e, n * sizeof *l->shares, "lines");
+    par_for(n, encode_share, l);
+    for (size_t k = 0; k < n; k++) {
+        struct share *s = &l->shares[k];
+        if (rc == 0 && s->out.n)
+            fwrite(s->out.p, 1, s->out.n, stdout);
+        if (rc == 0 && s->rc) {
+            rc = s->rc;
+            *e = s->e;
+        }
+        buf_release(&s->out);
+    }
+    l->w->line += l->n;
+    l->n = 0;
+    free(l->shares);
+    l->shares = NULL;
+    return rc;
+}
+
+static int add_line(struct lines *l, struct str line, struct err *e)
+{
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 1024;
+        struct str *v = realloc(l->v, cap * sizeof *v);
+        if (!v)
+            return err_nomem(e, cap * sizeof *v, "lines");
+        l->v = v;
+        l->cap = cap;
+    }
+    l->v[l->n++] = line;
+    return 0;
+}
+
+/* What has been read, up to the last newline (or all of it at the end); returns how much was used. */
+static int take_lines(struct lines *l, const struct buf *in, bool last, size_t *used, struct err *e)
+{
+    int rc = 0;
+    *used = 0;
+    while (rc == 0 && *used < in->n) {
+        const char *p = in->p + *used, *end = memchr(p, '\n', in->n - *used);
+        if (!end && !last)
+            break;
+        struct str line = {p, end ? (size_t)(end - p) : in->n - *used};
+        *used += line.n + (end != NULL);
+        rc = l->w->decode ? one_line(l->w, line, e) : add_line(l, line, e);
+    }
+    return rc == 0 && l->n ? encode_lines(l, e) : rc;
+}
+
+/* Lines are answered as they arrive, so that a pipe can talk back and forth. */
 static int all_lines(struct work *w, struct err *e)
 {
-    char *line = NULL;
-    size_t cap = 0;
+    enum { CHUNK = 1 << 20 };
+    struct lines l = {.w = w};
+    struct buf in = {0};
     int rc = 0;
-    for (ssize_t n; !rc && (n = getline(&line, &cap, stdin)) >= 0;)
-        rc = one_line(w, (struct str){line, (size_t)n - (n > 0 && line[n - 1] == '\n')}, e);
-    if (!rc && ferror(stdin))
-        rc = err_errno(e, "standard input");
-    free(line);
+    for (bool last = false; rc == 0 && !last;) {
+        size_t used;
+        if (!buf_reserve(&in, CHUNK)) {
+            rc = err_nomem(e, CHUNK, "standard input");
+            break;
+        }
+        ssize_t n = read(STDIN_FILENO, in.p + in.n, CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            rc = err_errno(e, "standard input");
+            break;
+        }
+        in.n += (size_t)n;
+        last = n == 0;
+        rc = take_lines(&l, &in, last, &used, e);
+        memmove(in.p, in.p + used, in.n - used);
+        in.n -= used;
+        fflush(stdout);
+    }
+    free(l.v);
+    buf_release(&in);
     return rc;
 }
 

@@ -215,7 +215,7 @@ static void bad_files(void **state)
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":9999999999},\"merges\":[]}}", ERR_INPUT, "\"a\" needs an id"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"x\"},\"merges\":[]}}", ERR_INPUT, "\"a\" needs an id"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"b\":1},\"merges\":[]}}", ERR_INPUT, "both have the id 1"},
-        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"a\":2},\"merges\":[]}}", ERR_INPUT, "duplicate"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"a\":2},\"merges\":[]}}", ERR_INPUT, "twice"},
         {"{\"model\":{\"type\":\"BPE\"," VOCAB "}}", ERR_INPUT, "merges"},
         {"{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[\"a c\"]}}", ERR_INPUT, "\"c\""},
         {"{\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[\"b a\"]}}", ERR_INPUT, "\"ba\""},
