@@ -126,7 +126,7 @@ static bool read_normalizer(struct proto *x, struct str bytes)
     struct wire w = {.in = bytes};
     struct field f;
     while (next(&w, &f)) {
-        if (f.number == 1 && f.bytes.n < sizeof x->normalizer)
+        if (f.number == 1 && f.bytes.n && f.bytes.n < sizeof x->normalizer)
             memcpy(x->normalizer, f.bytes.p, f.bytes.n);
         else if (f.number == 2)
             x->charsmap = f.bytes.n > 0;
