@@ -21,6 +21,16 @@ static int list(const struct js *j, const char *path, questions_each *each, void
     return rc;
 }
 
+/* e holds what the parser said, when it was no JSON at all: "what:line:column: not valid JSON: why". */
+static int not_an_object(const char *place, bool json, struct err *e)
+{
+    char why[200] = "rows are {..}";
+    const char *said = json ? NULL : strstr(e->msg, "not valid JSON: ");
+    if (said)
+        snprintf(why, sizeof why, "%s", said + strlen("not valid JSON: "));
+    return err_set(e, ERR_INPUT, "%s: not a JSON object: %s", place, why);
+}
+
 static int lines(struct str s, const char *path, questions_each *each, void *u, size_t *n, struct err *e)
 {
     char place[PLACE_MAX];
@@ -37,7 +47,7 @@ static int lines(struct str s, const char *path, questions_each *each, void *u, 
         if (js_kind(j) == JS_OBJECT)
             rc = each(u, j, place, e);
         else
-            rc = err_set(e, ERR_INPUT, "%s: not a JSON object: %.200s", place, !j && strrchr(e->msg, ':') ? strrchr(e->msg, ':') + 2 : "rows are {..}");
+            rc = not_an_object(place, j != NULL, e);
         js_free(j);
         ++*n;
     }

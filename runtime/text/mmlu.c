@@ -6,6 +6,7 @@
 
 #include "runtime/base/fs.h"
 #include "runtime/text/csv.h"
+#include "runtime/text/utf8.h"
 
 enum { COLUMNS = 6 };
 
@@ -19,6 +20,12 @@ static int add(struct mmlu_file *f, const struct csv *c, struct err *e)
     if (letter.n != 1 || letter.p[0] < 'A' || letter.p[0] > 'D')
         return err_set(e, ERR_INPUT, "%s:%zu: row %zu has the answer \"%.*s\"; it is one of A, B, C, D%s", c->what, c->first_line, row,
                        (int)(letter.n < 40 ? letter.n : 40), letter.p ? letter.p : "", row == 1 ? " (the files have no header line)" : "");
+    for (size_t i = 0; i < COLUMNS; i++) {
+        struct str x = c->fields[i];
+        if (x.n && (utf8_valid(x) < x.n || memchr(x.p, 0, x.n)))
+            return err_set(e, ERR_INPUT, "%s:%zu: row %zu, column %zu is not text in UTF-8; convert the file (iconv -t UTF-8)", c->what, c->first_line, row,
+                           i + 1);
+    }
     struct mmlu_question *v = realloc(f->v, row * sizeof *v);
     if (!v)
         return err_nomem(e, row * sizeof *v, "questions");

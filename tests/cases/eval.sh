@@ -123,6 +123,10 @@ broken() { # NAME PARAMS TEXT
     is_status 1 "$1"
     says "$3" "$1"
 }
+cp mmlu/test/anatomy_test.csv kept.csv
+printf 'caf\351?,a,b,c,d,A\n' >>mmlu/test/anatomy_test.csv
+broken "not UTF-8" "task: mmlu, path: mmlu" "anatomy_test.csv:7: row 7, column 1 is not text in UTF-8"
+cp kept.csv mmlu/test/anatomy_test.csv
 echo 'q,a,b,c,A' >>mmlu/test/anatomy_test.csv
 broken "five columns" "task: mmlu, path: mmlu" "anatomy_test.csv:7: row 7 has 5 columns"
 : >mmlu/dev/sociology_dev.csv
@@ -130,7 +134,7 @@ broken "empty dev file" "task: mmlu, path: mmlu, subjects: sociology, n_shot: 5"
 echo '{"Definition": ["D"], "Instances": [{"input": "x", "output": []}]}' >ni/tasks/task002_yes.json
 broken "no output" "task: super_ni, path: ni" "task002_yes.json: instance 0"
 echo '{"instruction": ' >broken.json
-broken "damaged instructions" "task: alpaca, path: broken.json" "broken.json:1: not a JSON object"
+broken "damaged instructions" "task: alpaca, path: broken.json" "broken.json:1: not a JSON object: unexpected token"
 echo '[{"instruction": "Say a."}]' >broken.json
 broken "no preference" "task: alpaca, path: alpaca.json, judge: broken.json" "broken.json: element 0: an annotation has"
 echo '[{"instruction": "q", "preference": 1}]' >broken.json

@@ -42,7 +42,6 @@ killed() {
 }
 pk run s.yaml --store whole -q
 is_status 0 "undisturbed"
-pk run s.yaml --only m,d --store cut -q
 for way in 'gsm answers.jsonl 8' 'drawn answers.jsonl 8' 'mmlu logits.jsonl 3' 'loss losses.jsonl 3'; do
     set -- $way
     killed "$@"

@@ -6,6 +6,7 @@
 #include "tiny.h"
 
 #include "runtime/exec/par.h"
+#include "runtime/kernels/gemm.h"
 #include "runtime/model/generate.h"
 #include "runtime/model/sample.h"
 
@@ -29,14 +30,14 @@ static void ids_free(struct ids *p)
         ids_release(&p[i]);
 }
 
-static void same_text(double temperature)
+static void same_text(double temperature, enum dtype t)
 {
     struct opened o;
     struct err e;
     struct weights *w;
     struct ids prompts[N] = {0}, first[N] = {0};
     tiny_open(&o, true, DT_F32);
-    OK(weights_new(o.m, DT_F32, WEIGHTS_RESIDENT, &w, &e), e);
+    OK(weights_new(o.m, t, t == DT_F32 ? WEIGHTS_RESIDENT : WEIGHTS_PACKED, &w, &e), e);
     prompts_new(prompts);
     static const struct {
         size_t batch, prefill;
@@ -68,13 +69,24 @@ static void same_text(double temperature)
 static void greedy(void **state)
 {
     (void)state;
-    same_text(0);
+    same_text(0, DT_F32);
 }
 
 static void drawn(void **state)
 {
     (void)state;
-    same_text(1.5);
+    same_text(1.5, DT_F32);
+}
+
+/* Panels: in bf16 too, draws and all, a sequence is the same alone and among others. */
+static void drawn_bf16(void **state)
+{
+    (void)state;
+    if (!gemm_pack_joins(DT_BF16, 64)) {
+        print_message("no panels on this processor\n");
+        skip();
+    }
+    same_text(1.5, DT_BF16);
 }
 
 /* The row of logits of the last id of a sequence, by the ordinary pass. */
@@ -160,7 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy),
-        cmocka_unit_test(drawn),
+        cmocka_unit_test(drawn), cmocka_unit_test(drawn_bf16),
         cmocka_unit_test(against_the_pass),
         cmocka_unit_test(draws),
     };
