@@ -294,11 +294,12 @@ static size_t char_len(struct str s, bool *shown)
     return *shown ? n : 1;
 }
 
-/* Characters [from, to) of a line; tabs become blanks and what a terminal would act on becomes `?`. */
+/* Characters [from, to) of a line, and dots for the rest; tabs become blanks and what a terminal would act on becomes `?`.
+ * Returns the column at the end. */
 static size_t put_slice(struct buf *out, struct str line, size_t from, size_t to)
 {
-    size_t col = 0;
-    for (size_t i = 0; i < line.n && col < to; col++) {
+    size_t col = 0, i = 0;
+    for (; i < line.n && col < to; col++) {
         bool shown;
         size_t n = char_len((struct str){line.p + i, line.n - i}, &shown);
         if (col >= from && shown)
@@ -307,6 +308,8 @@ static size_t put_slice(struct buf *out, struct str line, size_t from, size_t to
             buf_putc(out, line.p[i] == '\t' ? ' ' : '?');
         i += n;
     }
+    if (i < line.n)
+        buf_puts(out, "...");
     return col;
 }
 
@@ -324,7 +327,7 @@ static void put_excerpt(const struct diags *d, struct place at, bool colour, con
     buf_printf(out, "%s%5d |%s %s", paint(colour, DIM), at.line, paint(colour, RESET), from ? "..." : "");
     size_t end = put_slice(out, line, from, from + WINDOW);
     buf_printf(out, "\n%s      |%s ", paint(colour, DIM), paint(colour, RESET));
-    for (size_t k = from ? from - 3 : 0; k < col && k < from + WINDOW; k++)
+    for (size_t k = 0; k < col - from + (from ? 3 : 0); k++)
         buf_putc(out, ' ');
     buf_puts(out, paint(colour, tone));
     size_t len = at.length > 1 ? (size_t)at.length : 1;
@@ -385,7 +388,7 @@ void diags_print(const struct diags *d, bool colour, struct buf *out)
 
 /* ---- nearest name ---- */
 
-enum { WORD = 64 };
+enum { WORD = 128 };
 
 static unsigned char fold(char c)
 {
@@ -414,33 +417,34 @@ static size_t distance(const char *a, size_t na, const char *b, size_t nb)
     return row[na % 3][nb];
 }
 
-/* The shortest name that holds the word, or that the word holds. */
-static const char *containing(const char *word, size_t n_word, const char *const *names, size_t n)
+void nearest_see(struct nearest *x, const char *name)
 {
-    const char *best = NULL;
-    for (size_t i = 0; i < n && n_word >= 4; i++) {
-        size_t len = strlen(names[i]);
-        if ((strstr(names[i], word) || (len >= 4 && strstr(word, names[i]))) && (!best || len < strlen(best)))
-            best = names[i];
+    size_t na = strlen(x->word), nb = strlen(name);
+    if (na == 0 || na > WORD || nb == 0)
+        return;
+    if (na >= 4 && (strstr(name, x->word) || (nb >= 4 && strstr(x->word, name))) && (!x->holder || nb < x->holder_len)) {
+        x->holder = name;
+        x->holder_len = nb;
     }
-    return best;
+    size_t longer = na > nb ? na : nb, apart = na > nb ? na - nb : nb - na;
+    if (nb > WORD || apart * 3 > longer || (x->best && apart >= x->distance))
+        return;
+    size_t d = distance(x->word, na, name, nb);
+    if ((!x->best || d < x->distance) && d * 3 <= longer && d < longer) {
+        x->distance = d;
+        x->best = name;
+    }
+}
+
+const char *nearest_found(const struct nearest *x)
+{
+    return x->best ? x->best : x->holder;
 }
 
 const char *nearest_name(const char *word, const char *const *names, size_t n)
 {
-    size_t na = strlen(word), best = SIZE_MAX;
-    const char *found = NULL;
-    if (na == 0 || na > WORD)
-        return NULL;
-    for (size_t i = 0; i < n; i++) {
-        size_t nb = strlen(names[i]);
-        if (nb == 0 || nb > WORD)
-            continue;
-        size_t d = distance(word, na, names[i], nb), longer = na > nb ? na : nb;
-        if (d < best && (d * 3 <= longer) && d < longer) {
-            best = d;
-            found = names[i];
-        }
-    }
-    return found ? found : containing(word, na, names, n);
+    struct nearest x = {.word = word};
+    for (size_t i = 0; i < n; i++)
+        nearest_see(&x, names[i]);
+    return nearest_found(&x);
 }

@@ -50,4 +50,13 @@ void diags_print(const struct diags *d, bool colour, struct buf *out);
 /* The nearest of n names to `word` by edit distance (insert, delete, replace, swap), or NULL when none is near enough. */
 const char *nearest_name(const char *word, const char *const *names, size_t n);
 
+/* The same for names that come one by one: begin with {.word = ...}, show it every name (kept by address), and ask. */
+struct nearest {
+    const char *word;
+    const char *best, *holder; /* by distance; the shortest that holds the word or is held by it */
+    size_t distance, holder_len;
+};
+void nearest_see(struct nearest *x, const char *name);
+const char *nearest_found(const struct nearest *x);
+
 #endif

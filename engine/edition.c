@@ -53,13 +53,13 @@ static int read_set(struct editions *x, struct ynode *vars, const char *text)
         return names_put(&x->set_pins, key, i) ? 0 : nomem(x);
     }
     if (!ynode_pair(x->spec->vars, key)) {
-        const char *names[256], *word = arena_str(x->arena, key);
-        size_t n = 0;
-        for (; x->spec->vars && n < x->spec->vars->n && n < 256; n++)
-            names[n] = x->spec->vars->pairs[n].key.p;
-        const char *near = word ? nearest_name(word, names, n) : NULL;
-        diag_add(x->d, DIAG_ERROR, at, near ? arena_printf(x->arena, "did you mean \"%s\"?", near) : "a parameter is set as node.param=value",
-                 "the spec has no variable \"%.80s\"", word ? word : "");
+        const char *word = arena_str(x->arena, key);
+        struct nearest near = {.word = word ? word : ""};
+        for (size_t i = 0; x->spec->vars && i < x->spec->vars->n; i++)
+            nearest_see(&near, x->spec->vars->pairs[i].key.p);
+        const char *name = nearest_found(&near);
+        diag_add(x->d, DIAG_ERROR, at, name ? arena_printf(x->arena, "did you mean \"%s\"?", name) : "a parameter is set as node.param=value",
+                 "the spec has no variable \"%.80s\"", near.word);
         return 0;
     }
     size_t old = names_get(&x->set_vars, key), i = old != NAMES_NONE ? old : vars->n++;
@@ -236,20 +236,18 @@ static void check_variant_names(struct editions *x)
     for (size_t i = 0; i < x->o->n_variants; i++) {
         const char *want = x->o->variants[i];
         bool found = strcmp(want, "base") == 0;
-        const char *names[257] = {"base"};
-        size_t n = 1;
+        struct nearest near = {.word = want};
+        nearest_see(&near, "base");
         for (size_t k = 1; k < x->n; k++) {
             found |= strcmp(x->v[k].variant, want) == 0;
-            if (n < 256)
-                names[n++] = x->v[k].variant;
+            nearest_see(&near, x->v[k].variant);
         }
         char hint[300] = "";
-        const char *near = found ? NULL : nearest_name(want, names, n);
-        if (near)
-            snprintf(hint, sizeof hint, "did you mean \"%.200s\"?", near);
+        if (nearest_found(&near))
+            snprintf(hint, sizeof hint, "did you mean \"%.200s\"?", nearest_found(&near));
         else
-            for (size_t k = 0, at = 0; k < n && at < 200; k++)
-                at += (size_t)snprintf(hint + at, sizeof hint - at, "%s%.60s", k ? ", " : "it has ", names[k]);
+            for (size_t k = 0, at = 0; k < x->n && at < 200; k++)
+                at += (size_t)snprintf(hint + at, sizeof hint - at, "%s%.60s", k ? ", " : "it has ", k ? x->v[k].variant : "base");
         if (!found)
             diag_add(x->d, DIAG_ERROR, (struct place){.file = x->spec->file}, hint, "the spec has no variant \"%.80s\"", want);
     }
@@ -285,12 +283,11 @@ static void check_target(struct editions *x, struct place at, const char *node, 
         found = k == NAMES_NONE ? NULL : x->v[i].v[k];
     }
     if (!found) {
-        const char *names[256];
-        size_t n = 0;
-        for (; n < x->v[0].n && n < 256; n++)
-            names[n] = x->v[0].v[n]->name.p;
-        const char *near = nearest_name(node, names, n);
-        diag_add(x->d, DIAG_ERROR, at, near ? arena_printf(x->arena, "did you mean \"%s.%s\"?", near, param) : NULL,
+        struct nearest near = {.word = node};
+        for (size_t i = 0; i < x->v[0].n; i++)
+            nearest_see(&near, x->v[0].v[i]->name.p);
+        const char *name = nearest_found(&near);
+        diag_add(x->d, DIAG_ERROR, at, name ? arena_printf(x->arena, "did you mean \"%s.%s\"?", name, param) : NULL,
                  "%s a parameter of \"%.80s\", and there is no such node", who, node);
         return;
     }

@@ -96,12 +96,11 @@ static void blame_edition(struct expander *x)
 
 static void unknown_node(struct expander *x, const struct in_ref *r)
 {
-    const char *names[256];
-    size_t n = 0;
-    for (; n < x->ed->n && n < 256; n++)
-        names[n] = x->ed->v[n]->name.p;
+    struct nearest seen = {.word = r->node.p};
+    for (size_t i = 0; i < x->ed->n; i++)
+        nearest_see(&seen, x->ed->v[i]->name.p);
     char hint[300] = "";
-    const char *near = nearest_name(r->node.p, names, n);
+    const char *near = nearest_found(&seen);
     if (x->ed->variant && names_get(&x->s.v[0].names, r->node) != NAMES_NONE)
         snprintf(hint, sizeof hint, "the variant removes it; remove this input too, or give another");
     else if (near)
@@ -286,7 +285,8 @@ static int put_settings(struct expander *x, struct inst *in)
         return nomem(x);
     for (size_t k = 0; k < x->s.sweep.n_keys; k++)
         if (in->mask >> k & 1)
-            v[in->n_settings++] = (struct setting){x->s.sweep.keys[k].name, x->s.sweep.keys[k].v[x->s.point[k]].label};
+            v[in->n_settings++] = (struct setting){x->s.sweep.keys[k].name, x->s.sweep.keys[k].v[x->s.point[k]].label,
+                                                   x->s.sweep.keys[k].v[x->s.point[k]].y->at};
     in->settings = v;
     return 0;
 }

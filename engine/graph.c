@@ -20,15 +20,12 @@ struct graph_index {
 
 static void unknown_only(const struct expansion *x, const char *want, const char *file, struct diags *d)
 {
-    const char *names[512];
-    size_t n = 0;
-    for (size_t i = 0; i < x->n && n < 512; i++)
-        if (!strchr(x->v[i].id, '@') == !strchr(want, '@'))
-            names[n++] = x->v[i].id;
+    struct nearest near = {.word = want};
+    for (size_t i = 0; i < x->n; i++)
+        nearest_see(&near, strchr(want, '@') ? x->v[i].id : x->v[i].node->name.p);
     char hint[300] = "";
-    const char *near = nearest_name(want, names, n);
-    if (near)
-        snprintf(hint, sizeof hint, "did you mean \"%.200s\"?", near);
+    if (nearest_found(&near))
+        snprintf(hint, sizeof hint, "did you mean \"%.200s\"?", nearest_found(&near));
     diag_add(d, DIAG_ERROR, (struct place){.file = file}, hint, "there is no node \"%.100s\"", want);
 }
 
@@ -99,6 +96,15 @@ static int fill_graph(struct graph *g, const struct expansion *x, const bool *ke
     return rc;
 }
 
+static int list_variables(struct graph *g, const struct spec *spec)
+{
+    size_t n = spec->vars ? spec->vars->n : 0;
+    g->variables = arena_array(g->arena, n + 1, sizeof *g->variables);
+    for (; g->variables && g->n_variables < n; g->n_variables++)
+        g->variables[g->n_variables] = spec->vars->pairs[g->n_variables].key.p;
+    return g->variables ? 0 : ERR_NOMEM;
+}
+
 static int build(struct graph *g, const struct spec *spec, const struct graph_options *o, struct opset *ops, struct diags *d,
                  struct err *e)
 {
@@ -167,7 +173,7 @@ int graph_load(const char *path, const struct graph_options *o, struct diags *d,
     if (rc == 0) {
         g->name = spec.name;
         g->file = spec.path;
-        rc = build(g, &spec, o, &ops, d, e);
+        rc = list_variables(g, &spec) ? err_nomem(e, 0, "the variables") : build(g, &spec, o, &ops, d, e);
     }
     if (rc == 0 && keep_fallbacks(g, &ops))
         rc = err_nomem(e, 0, "defaults");

@@ -48,6 +48,7 @@ struct op_args {
 /* What a key of the sweep is at a node. */
 struct setting {
     const char *key, *value; /* "layers.strategy", "first" */
+    struct place at;         /* where the value stands */
 };
 
 struct node {
@@ -77,6 +78,8 @@ struct graph {
     size_t n_all;          /* nodes of all points and variants, written out; n of them are different */
     size_t n_variants;     /* that were asked for, in the order of the spec; NULL: the base graph */
     const char **variants;
+    size_t n_variables;    /* of vars:, in their order: with node.param, what --set takes */
+    const char **variables;
     struct node *nodes;    /* topological order; among equals, order of the spec */
     struct arena *arena;   /* owns everything but the js values */
     struct graph_index *index; /* of ids, for graph_find; NULL: none (a graph made by hand) */

@@ -26,6 +26,21 @@ static struct place blamed(const struct node *n, const struct inst *in, const st
     return n->at;
 }
 
+static bool same_place(struct place a, struct place b)
+{
+    return a.line == b.line && a.column == b.column && strcmp(a.file ? a.file : "", b.file ? b.file : "") == 0;
+}
+
+/* In which variant, and at which values of the sweep, the problem arises. */
+static void tell_point(const struct node *n, const struct inst *in, struct place said, struct diags *d)
+{
+    for (size_t i = 0; i < n->n_settings; i++)
+        if (!same_place(n->settings[i].at, said))
+            diag_via(d, n->settings[i].at, "where the sweep has %s=%s", n->settings[i].key, n->settings[i].value);
+    if (n->variant)
+        diag_via(d, in->variant_at, "in the variant \"%s\"", n->variant);
+}
+
 static void report(struct graph *g, struct node *n, const struct inst *in, const struct op_infer *x, const char *msg, struct diags *d)
 {
     const struct via *via;
@@ -39,8 +54,7 @@ static void report(struct graph *g, struct node *n, const struct inst *in, const
         const struct node *from = &g->nodes[n->edges[i].from];
         diag_via(d, from->at, "the input \"%s\" is %s (%s)", n->op->inputs[n->edges[i].port].name, from->id, from->op->name);
     }
-    if (strcmp(n->id, n->base) != 0)
-        diag_via(d, n->at, "as node %s", n->id);
+    tell_point(n, in, at, d);
 }
 
 /* The type of output p: as the operator decided, else the only one of the table. NULL: undecided. */
@@ -89,12 +103,14 @@ static bool gather(struct graph *g, struct node *n, const struct inst *in, struc
         if (!desc) {
             diag_value(d, DIAG_ERROR, in->edges[i].ref->y, NULL, "%s (%s) does not produce its output \"%s\" with these parameters", from->base,
                        from->op->name, from->op->outputs[ed->from_port].name);
+            tell_point(n, in, ed->at, d);
             return false;
         }
         if (!port_types_meet(type, want)) {
             diag_value(d, DIAG_ERROR, in->edges[i].ref->y, NULL, "the input \"%s\" of %s takes %s, but \"%s\" gives %s here",
                        n->op->inputs[ed->port].name, n->op->name, want, in->edges[i].ref->y->text.p, type);
             diag_via(d, from->at, "%s (%s) is here; its output \"%s\" is %s", from->base, from->op->name, from->op->outputs[ed->from_port].name, type);
+            tell_point(n, in, ed->at, d);
             return false;
         }
         to[i] = (struct op_in){.port = ed->port, .desc = desc};

@@ -60,6 +60,21 @@ static int swept(const struct own_context *c, struct str node, const char *param
     return -1;
 }
 
+/* Whether defaults: can decide node.param somewhere: --set, the sweep and the node itself take it away, unless by a null. */
+static bool default_counts(const struct own_context *c, const struct enode *n, const struct ynode *params, const char *param)
+{
+    size_t set = find_pin(c->set_pins, n->name, param);
+    if (set != NAMES_NONE)
+        return ynode_is_null(c->set_values[set]);
+    int key = swept(c, n->name, param);
+    if (key < 0)
+        return ynode_is_null(ynode_get(params, param));
+    for (size_t i = 0; i < c->sweep->keys[key].n; i++)
+        if (ynode_is_null(c->sweep->keys[key].v[i].y))
+            return true;
+    return false;
+}
+
 uint64_t own_mask(const struct own_context *c, const struct enode *n)
 {
     const struct ynode *y = n->y, *params = ynode_get(y, "params"), *op = ynode_get(y, "op");
@@ -90,7 +105,7 @@ uint64_t own_mask(const struct own_context *c, const struct enode *n)
     if (def && def->kind != Y_MAP)
         m |= scope_mask(c->scope, def);
     for (size_t i = 0; def && def->kind == Y_MAP && i < def->n; i++)
-        if (ynode_is_null(ynode_get(params, def->pairs[i].key.p)) && swept(c, n->name, def->pairs[i].key.p) < 0)
+        if (default_counts(c, n, params, def->pairs[i].key.p))
             m |= scope_mask(c->scope, def->pairs[i].value);
     return m;
 }
@@ -164,9 +179,12 @@ static int take_value(struct own_context *c, struct own *o, size_t k, const stru
     return 0;
 }
 
-static bool from_outside(const struct own_context *c, const struct enode *n, const char *param)
+/* What --set, else the sweep at this point, says of node.param; NULL: nothing. A null takes away what the node itself says. */
+static const struct ynode *outside(const struct own_context *c, const struct enode *n, const char *param)
 {
-    return find_pin(c->set_pins, n->name, param) != NAMES_NONE || (c->sweep->n_keys && swept(c, n->name, param) >= 0);
+    size_t set = find_pin(c->set_pins, n->name, param);
+    int key = set == NAMES_NONE && c->sweep->n_keys ? swept(c, n->name, param) : -1;
+    return set != NAMES_NONE ? c->set_values[set] : key >= 0 ? c->sweep->keys[key].v[c->point[key]].y : NULL;
 }
 
 /* The defaults: section for an operator; values still hold their variables. */
@@ -185,7 +203,8 @@ static int take_defaults(struct own_context *c, const struct enode *n, struct ow
     for (size_t i = 0; def && i < def->n; i++) {
         const char *name = def->pairs[i].key.p;
         size_t k = names_get(&o->op->params, def->pairs[i].key);
-        if (k == NAMES_NONE || !ynode_is_null(ynode_get(params, name)) || from_outside(c, n, name))
+        const struct ynode *over = k == NAMES_NONE ? NULL : outside(c, n, name);
+        if (k == NAMES_NONE || !ynode_is_null(over ? over : ynode_get(params, name)))
             continue;
         int rc = take_value(c, o, k, def->pairs[i].value, op->name);
         if (rc)
@@ -198,17 +217,10 @@ static int take_defaults(struct own_context *c, const struct enode *n, struct ow
 static int take_outside(struct own_context *c, const struct enode *n, struct own *o, const char *where)
 {
     for (size_t k = 0; k < o->op->n_params; k++) {
-        const char *name = o->op->op->params[k].name;
-        size_t set = find_pin(c->set_pins, n->name, name);
-        int key = set == NAMES_NONE && c->sweep->n_keys ? swept(c, n->name, name) : -1;
-        const struct ynode *y = set != NAMES_NONE ? c->set_values[set] : key >= 0 ? c->sweep->keys[key].v[c->point[key]].y : NULL;
-        if (y) {
-            if (ynode_is_null(y))
-                o->values[k] = o->op->fallback[k];
-            int rc = take_value(c, o, k, y, where);
-            if (rc)
-                return rc;
-        }
+        const struct ynode *y = outside(c, n, o->op->op->params[k].name);
+        int rc = y ? take_value(c, o, k, y, where) : 0;
+        if (rc)
+            return rc;
     }
     return 0;
 }
@@ -223,7 +235,7 @@ static int take_params(struct own_context *c, const struct enode *n, struct own 
         } else if (k == NAMES_NONE) {
             own_unknown_param(c->d, p->at, o->op->op, p->key.p);
             o->bad = true;
-        } else if (!from_outside(c, n, p->key.p)) {
+        } else if (!outside(c, n, p->key.p)) {
             int rc = take_value(c, o, k, p->value, where);
             if (rc)
                 return rc;

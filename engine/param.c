@@ -203,7 +203,9 @@ static int refuse(struct param_fault *f, const struct param_def *d, const struct
     struct buf b = {0};
     param_describe(&b, d);
     f->at = y;
-    if (y->kind == Y_SCALAR)
+    if (ynode_is_null(y))
+        snprintf(f->text, sizeof f->text, "expected %.300s, found null", b.p ? b.p : "another value");
+    else if (y->kind == Y_SCALAR)
         snprintf(f->text, sizeof f->text, "expected %.300s, found %s \"%.80s\"", b.p ? b.p : "another value", ynode_kind_name(y), y->text.p);
     else
         snprintf(f->text, sizeof f->text, "expected %.300s, found a %s", b.p ? b.p : "another value", ynode_kind_name(y));

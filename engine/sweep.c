@@ -63,7 +63,7 @@ static int read_range(struct sweep_key *k, const struct ynode *y, struct scope *
         if (n > SWEEP_VALUES)
             diag_value(s->d, DIAG_ERROR, y, NULL, "the range has more than %d values", SWEEP_VALUES);
         else
-            diag_value(s->d, DIAG_ERROR, y, NULL, "the range has no values");
+            diag_value(s->d, DIAG_ERROR, y, "step leads from `from` towards `to`; the default is 1", "the range has no values");
         return ERR_INPUT;
     }
     k->v = arena_array(s->arena, (size_t)n, sizeof *k->v);

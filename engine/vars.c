@@ -52,11 +52,10 @@ void scope_next(struct scope *s)
 
 const char *scope_near(const struct scope *s, const char *word)
 {
-    const char *names[256];
-    size_t n = 0;
-    for (; n < s->n && n < 256; n++)
-        names[n] = s->v[n].name;
-    return nearest_name(word, names, n);
+    struct nearest near = {.word = word};
+    for (size_t i = 0; i < s->n; i++)
+        nearest_see(&near, s->v[i].name);
+    return nearest_found(&near);
 }
 
 /* ---- scanning text ---- */

@@ -107,11 +107,12 @@ static int align_infer(struct op_infer *x, struct err *e)
     if (!rc)
         rc = check_layers(x, &teacher, &student, e);
     struct extract_options o = options(a);
-    op_blame_param(x, "shared_axes");
-    if (!rc && op_bool(a, "shared_axes") && (o.structure != STRUCTURE_SUBMATRIX || o.reference))
+    if (!rc && op_bool(a, "shared_axes") && (o.structure != STRUCTURE_SUBMATRIX || o.reference)) {
+        op_blame_param(x, "shared_axes");
         rc = err_set(
             e, ERR_INPUT,
             "shared_axes chooses the windows of a layer together: it needs structure: submatrix and compat: none");
+    }
     if (rc)
         return rc;
     struct js *d = js_object(), *names = js_array();

@@ -40,8 +40,6 @@ static int check_unused(struct op_infer *x, enum task t, struct err *e)
     if ((t == TASK_LOSS || t == TASK_PERPLEXITY) && strcmp(op_str(a, "sample"), "random") == 0)
         return err_set(e, ERR_INPUT, "sample: random is for the tasks with answers; choose rows for %s with start and limit of the operator data", task_name(t));
     op_blame_param(x, "template");
-    if (!from_file && op_is_set(a, "template") && !task_train_form(a))
-        return err_set(e, ERR_INPUT, "task: %s is defined in the dataset's own training form (template: train)", task_name(t));
     if (op_is_set(a, "template") && from_file && !op_bool(a, "chat"))
         return err_set(e, ERR_INPUT, "template: train wraps the question as a chat turn; it does not go with chat: false");
     return 0;
@@ -153,12 +151,12 @@ static int eval_infer(struct op_infer *x, struct err *e)
     int rc = check_unused(x, t, e);
     if (rc == 0)
         rc = check_adapter(x, e);
-    op_blame_param(x, "task");
-    if (rc == 0 && t >= TASK_GSM8K)
+    if (rc == 0 && t >= TASK_GSM8K) {
         rc = check_path(x, t, e);
-    else if (rc == 0 && !op_input_count(a, "data"))
+    } else if (rc == 0 && !op_input_count(a, "data")) {
+        op_blame_param(x, "task");
         rc = err_set(e, ERR_INPUT, "task: %s needs a dataset at the input `data`", task_name(t));
-    else if (rc == 0)
+    } else if (rc == 0)
         rc = data_samples_infer(x, "data", e);
     static const char *const ports[] = {"metrics", "predictions"};
     for (int i = 0; rc == 0 && i < 2; i++) {

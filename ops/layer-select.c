@@ -24,7 +24,7 @@ static int check_list(struct op_infer *x, int n_teacher, int n_student, struct e
     const struct op_args *a = op_infer_args(x);
     bool listed = strcmp(op_str(a, "strategy"), "explicit") == 0;
     size_t n = op_count(a, "layers");
-    op_blame_param(x, listed == (n > 0) ? "layers" : "strategy");
+    op_blame_param(x, n > 0 ? "layers" : "strategy");
     if (!listed)
         return n == 0 ? 0
                       : err_set(e, ERR_INPUT, "layers is a list for strategy: explicit; strategy is %s",

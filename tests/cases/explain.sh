@@ -29,6 +29,13 @@ pk explain d.yaml d; is_status 0 "a changed file"; says "sources.rows"; says "ro
 pk run d.yaml; is_status 0 "again"
 pk explain d.yaml e; is_status 0 "the file behind an input"; says "rows     8    9"; says "rows.jsonl: other content"
 
+# a node that never ran beside another point of it
+printf 'pkgraph: 1\nnodes:\n  d: {op: synth}\nsweep: {d.rows: [5, 6]}\n' >p.yaml
+pk run p.yaml; is_status 0 "two points"
+pk explain p.yaml d --set d.rows=7; is_status 0 "a third"; says "d@d.rows="; says "params.rows"; says "7"
+pk explain p.yaml d --set d.rows=7 --json; says '"compared_with": "d@d.rows='
+pk explain p.yaml d@d.rows=5; says "every run that the store remembers"
+
 # 2 points, base and a variant: 48 nodes written out
 cat >>s.yaml <<'Y'
 sweep: {r: [2, 4]}

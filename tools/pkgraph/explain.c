@@ -71,27 +71,49 @@ static void changes_release(struct changes *c)
     free(c->v);
 }
 
-/* The expanded key of the last run whose key differs from the present one; the last run at all in *same. */
-static struct js *last_other(struct session *s, size_t i, bool *any, int64_t *at)
+/* An earlier run of a node, to compare with. */
+struct earlier {
+    struct js *key;  /* expanded; NULL: there is none whose key is another */
+    int64_t at;
+    char *as;        /* the node that it was, when it was another point or variant: "d@r=4"; else NULL */
+    bool same;       /* it ran under this very key */
+};
+
+/* The newest of the rows whose key differs from the present one. base: of these, points and variants of that node alone. */
+static void find_other(struct session *s, size_t i, const struct history_row *rows, size_t n, const char *base, struct earlier *x)
 {
-    struct history_row *rows = NULL;
-    size_t n = 0;
-    struct err e = {0};
-    struct js *old = NULL;
     const struct planned *p = &s->plan->nodes[i];
-    *any = false;
-    if (store_history(s->store, s->graph->file, s->graph->nodes[i].id, HISTORY, &rows, &n, &e) != 0)
-        return NULL;
-    for (size_t k = 0; k < n && !old; k++) {
-        *any = true;
-        if (p->keyed && digest_cmp(&rows[k].key, &p->key) == 0)
+    struct err e;
+    for (size_t k = 0; k < n && !x->key; k++) {
+        if (base && (strncmp(rows[k].node, base, strlen(base)) != 0 || (rows[k].node[strlen(base)] && rows[k].node[strlen(base)] != '@')))
             continue;
-        *at = rows[k].at;
-        if (store_expanded(s->store, &rows[k].key, &old, &e) != 0)
-            old = NULL;
+        if (p->keyed && digest_cmp(&rows[k].key, &p->key) == 0) {
+            x->same |= !base;
+            continue;
+        }
+        if (store_expanded(s->store, &rows[k].key, &x->key, &e) != 0)
+            continue;
+        x->at = rows[k].at;
+        x->as = base ? strdup(rows[k].node) : NULL;
     }
-    store_history_free(rows, n);
-    return old;
+}
+
+/* The last run of the node whose key is another; of one that never ran, the last run of another point or variant of it. */
+static void last_other(struct session *s, size_t i, struct earlier *x)
+{
+    const struct node *n = &s->graph->nodes[i];
+    struct history_row *rows = NULL;
+    size_t count = 0;
+    struct err e = {0};
+    *x = (struct earlier){0};
+    if (store_history(s->store, s->graph->file, n->id, HISTORY, &rows, &count, &e) != 0)
+        return;
+    find_other(s, i, rows, count, NULL, x);
+    store_history_free(rows, count);
+    if (count || store_history(s->store, s->graph->file, NULL, 0, &rows, &count, &e) != 0)
+        return;
+    find_other(s, i, rows, count, n->base, x);
+    store_history_free(rows, count);
 }
 
 /* ---- the artifact that an input was ---- */
@@ -282,10 +304,10 @@ static void explain_keyed(struct explainer *x, size_t i, struct js *out)
     struct session *s = x->s;
     const struct planned *p = &s->plan->nodes[i];
     struct changes c = {0};
+    struct earlier was;
     char when[TEXT_MAX];
-    bool any;
-    int64_t at = 0;
-    struct js *old = last_other(s, i, &any, &at), *now = p->keyed ? js_ref(plan_expanded(s->plan, i)) : known_key(&s->graph->nodes[i]);
+    last_other(s, i, &was);
+    struct js *old = was.key, *now = p->keyed ? js_ref(plan_expanded(s->plan, i)) : known_key(&s->graph->nodes[i]);
     if (old && !p->keyed) {
         js_del(old, "inputs");
         js_del(old, "sources");
@@ -294,13 +316,20 @@ static void explain_keyed(struct explainer *x, size_t i, struct js *out)
         compare(&c, "", old, now);
     if (out) {
         js_set(out, "changes", changes_json(&c));
+        if (was.as)
+            js_set(out, "compared_with", js_new_cstr(was.as));
+    } else if (old && was.as) {
+        printf("it has not run with this store; %s has%s%s%s\n", was.as, c.n ? ", and since its run of " : ", with the same parameters",
+               c.n ? text_when(when, was.at) : "", c.n ? ":" : "");
+        if (c.n)
+            print_changes(&c, "field", 0);
     } else if (old && c.n) {
-        printf("since the run of %s:\n", text_when(when, at));
+        printf("since the run of %s:\n", text_when(when, was.at));
         print_changes(&c, "field", 0);
     } else if (!p->keyed) {
         puts(old ? "its own parameters are those of its last run" : "it has not run with this store");
     } else if (p->state != NODE_UPTODATE) {
-        puts(any ? "the key is that of the last run: its result is no longer in the store" : "it has not run with this store");
+        puts(was.same ? "the key is that of the last run: its result is no longer in the store" : "it has not run with this store");
     } else {
         puts("it has had this key in every run that the store remembers");
     }
@@ -308,6 +337,7 @@ static void explain_keyed(struct explainer *x, size_t i, struct js *out)
     if (out && why)
         js_set(out, "why", why);
     changes_release(&c);
+    free(was.as);
     js_free(old);
     js_free(now);
 }
@@ -382,7 +412,8 @@ const struct command cmd_explain = {
     .summary = "why a node runs: every field of its key that differs from the last run",
     .about = "A key holds the operator and its version, every parameter that can change the result, and the digests of the\n"
              "input contents. For an input that changed, its facts then and now are told (rows, shapes), and why it changed. When\n"
-             "something upstream runs first, that is what gets explained.",
+             "something upstream runs first, that is what gets explained. A node that never ran is laid beside the last run\n"
+             "of another point of the sweep, or of another variant.",
     .example = "pkgraph explain specs/quickstart.yaml svd --set r=4",
     .options = options,
     .min_pos = 2,

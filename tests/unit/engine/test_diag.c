@@ -108,6 +108,23 @@ static void test_hostile_text(void **state)
     diags_free(d);
 }
 
+static void test_caret(void **state)
+{
+    (void)state; /* wherever the window begins, the caret is under its character */
+    struct buf b = {0};
+    for (int i = 0; i < 300; i++)
+        buf_putc(&b, (char)('!' + i * 7 % 90));
+    for (int column = 1; column <= 300; column++) {
+        struct diags *d = diags_new();
+        diags_add_source(d, "a", buf_view(&b));
+        diag_add(d, DIAG_ERROR, at("a", 1, column, 1), NULL, "here");
+        const char *line = strchr(printed(d, false), '\n') + 1, *under = strchr(line, '\n') + 1;
+        assert_int_equal(line[strcspn(under, "^")], b.p[column - 1]);
+        diags_free(d);
+    }
+    buf_release(&b);
+}
+
 static void test_parents(void **state)
 {
     (void)state;
@@ -135,6 +152,14 @@ static void test_nearest(void **state)
             fail_msg("%s: %s", cases[i][0], got ? got : "(none)");
     }
     assert_null(nearest_name("a", NULL, 0));
+    struct nearest one = {.word = "node_777"};
+    char name[32], keep[1000][16];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "node-%03d", i);
+        strcpy(keep[i], name);
+        nearest_see(&one, keep[i]);
+    }
+    assert_string_equal(nearest_found(&one), "node-777");
     char longer[500];
     memset(longer, 'x', sizeof longer);
     longer[499] = 0;
@@ -145,7 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_print), cmocka_unit_test(test_same_once), cmocka_unit_test(test_no_place), cmocka_unit_test(test_many),
-        cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_parents), cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_parents), cmocka_unit_test(test_caret), cmocka_unit_test(test_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, toy_cleanup);
 }

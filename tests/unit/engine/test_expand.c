@@ -270,6 +270,18 @@ static void test_sweep_dependence(void **state)
                                "  b: {op: number}\n  t: {op: text, params: {text: x}}\nsweep: {r: [1, 2]}\n");
     assert_string_equal(toy_ids(&l), "a b@r=1 t b@r=2");
     toy_free(&l);
+    /* a null of the sweep or of --set takes away what the node says: the default is next */
+    const char *spec = "pkgraph: 1\nvars: {r: 3}\ndefaults: {number: {value: \"${r}\"}}\nnodes: {a: {op: number, params: {value: 9}}}\nsweep: {a.value: [5, null], r: [7, 8]}\n";
+    l = toy_good(spec);
+    assert_int_equal(value_of(&l, "a@a.value=5,r=7", "value"), 5);
+    assert_int_equal(value_of(&l, "a@a.value=null,r=8", "value"), 8);
+    toy_free(&l);
+    l = with_sets(spec, "a.value=null", NULL);
+    assert_string_equal(toy_ids(&l), "a@r=7 a@r=8");
+    toy_free(&l);
+    l = with_sets(spec, "a.value=2", NULL);
+    assert_string_equal(toy_ids(&l), "a");
+    toy_free(&l);
     l = toy_good("pkgraph: 1\nvars: {r: 1}\nnodes: {a: {op: number}}\nsweep: {r: [1, 2]}\n");
     assert_string_equal(toy_ids(&l), "a");
     assert_int_equal(diags_count(l.d), 1);

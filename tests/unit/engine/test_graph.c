@@ -111,6 +111,8 @@ static void test_errors(void **state)
     BAD(HEAD "  a.b: {op: number}\n", "cannot be the name of a node");
     BAD(HEAD "  a: {op: number}\n  b: {op: join, inputs: {first: [a, a]}}\n", "takes one node, not 2");
     BAD(HEAD "  a: {op: number}\n  b: {op: join, inputs: {first: {x: a}}}\n", "an input is the name of a node, not a mapping");
+    BAD(HEAD "  t: {op: text, params: {text: hi, measure: false}}\n  b: {op: table, inputs: {of: t.metrics}}\n",
+        "t (text) does not produce its output \"metrics\" with these parameters", ":4:31: error");
     BAD("pkgraph: 1\n", "the spec has no nodes");
     BAD("", "the file is empty");
     BAD("pkgraph: 2\nnodes: {a: {op: number}}\n", "reads version 1");

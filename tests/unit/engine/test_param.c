@@ -168,6 +168,10 @@ static void test_refused(void **state)
     refused(&d, "{a: 1}", "found a mapping");
     d.max = 1e18;
     refused(&d, "0", "integer of at least 1");
+    d.min = -1e18;
+    d.max = 7;
+    refused(&d, "8", "integer of at most 7");
+    refused(&d, "null", "found null");
     d = (struct param_def){.name = "p", .type = PARAM_FLOAT, .min = 0, .max = 1};
     refused(&d, "1.5", "number from 0 to 1");
     refused(&d, "nan", "nan");

@@ -52,7 +52,7 @@ static void test_json(void **state)
 {
     (void)state;
     struct js *j = opdoc_list_json(toys);
-    assert_int_equal(js_len(j), 4);
+    assert_int_equal(js_len(j), 5);
     const struct js *number = js_at(j, 0), *params = js_get(number, "params");
     assert_string_equal(js_cstr(js_get(number, "name")), "number");
     assert_int_equal(js_len(params), 12);
@@ -71,7 +71,7 @@ static void test_schema(void **state)
     const struct js *defs = js_get(j, "$defs");
     assert_non_null(js_get(js_get(js_get(defs, "params_number"), "properties"), "num_train_epochs"));
     assert_non_null(js_get(js_get(js_get(defs, "inputs_join"), "properties"), "rest"));
-    assert_int_equal(js_len(js_get(js_get(defs, "node"), "allOf")), 4);
+    assert_int_equal(js_len(js_get(js_get(defs, "node"), "allOf")), 5);
     struct buf b = {0};
     js_write(&b, j);
     struct err e;

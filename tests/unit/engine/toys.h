@@ -115,6 +115,17 @@ static const struct param_def join_params[] = {
 static const struct op op_join = {.name = "join", .version = 1, .summary = "joins", .inputs = join_in, .outputs = join_out,
                                   .params = join_params, .infer = join_infer, .run = toy_run};
 
+/* table(of: metrics) -> text */
+static int table_infer(struct op_infer *x, struct err *e)
+{
+    return op_set_output(x, "out", js_object(), e);
+}
+
+static const struct port_def table_in[] = {{.name = "of", .type = "metrics", .help = "what to tabulate"}, {0}};
+static const struct port_def table_out[] = {{.name = "out", .type = "text", .help = "the table"}, {0}};
+static const struct op op_table = {.name = "table", .version = 1, .summary = "tabulates", .inputs = table_in, .outputs = table_out,
+                                   .infer = table_infer, .run = toy_run};
+
 /* sink(in: number) -> nothing */
 static int sink_infer(struct op_infer *x, struct err *e)
 {
@@ -125,7 +136,7 @@ static int sink_infer(struct op_infer *x, struct err *e)
 static const struct port_def sink_in[] = {{.name = "in", .type = "number", .help = "what to swallow"}, {0}};
 static const struct op op_sink = {.name = "sink", .version = 1, .summary = "swallows", .inputs = sink_in, .infer = sink_infer, .run = toy_run};
 
-static const struct op *const toys[] = {&op_number, &op_text, &op_join, &op_sink, NULL};
+static const struct op *const toys[] = {&op_number, &op_text, &op_join, &op_sink, &op_table, NULL};
 
 /* ---- loading a spec from text ---- */
 
