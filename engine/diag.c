@@ -370,14 +370,18 @@ static void put_diag(const struct diags *d, const struct diag *g, bool colour, s
     put_via(d, g, colour, out);
 }
 
+/* In the order of their places; of too many, errors before warnings. */
 void diags_print(const struct diags *d, bool colour, struct buf *out)
 {
-    size_t shown = 0, more = d->dropped;
+    size_t left[2] = {MAX_SHOWN, MAX_SHOWN}, errors = 0, more = d->dropped;
+    for (size_t i = 0; i < d->n; i++)
+        errors += d->v[i].d.level == DIAG_ERROR;
+    left[DIAG_WARNING] -= errors < MAX_SHOWN ? errors : MAX_SHOWN;
     for (size_t i = 0; i < d->n; i++) {
         const struct diag *g = diags_at(d, i);
-        if (shown < MAX_SHOWN) {
+        if (left[g->level]) {
             put_diag(d, g, colour, out);
-            shown++;
+            left[g->level]--;
         } else {
             more++;
         }

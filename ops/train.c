@@ -80,9 +80,10 @@ static int check_offline(struct op_infer *x, struct err *e)
     js_free(facts);
     if (rc == 0 && !model && rows >= 0 && own >= 0 && rows != own)
         rc = err_set(e, ERR_INPUT, "the teacher's logits are of %lld rows, data has %lld: make them from the same data", (long long)rows, (long long)own);
-    op_blame_param(x, "top_k");
-    if (rc == 0 && !model && op_is_given(a, "top_k"))
+    if (rc == 0 && !model && op_is_given(a, "top_k")) {
+        op_blame_param(x, "top_k");
         rc = err_set(e, ERR_INPUT, "top_k is a parameter of the teacher-logits node here; in train it belongs to a teacher's model at `teacher`");
+    }
     return rc;
 }
 

@@ -83,6 +83,18 @@ static void test_many(void **state)
     diags_free(d);
 }
 
+static void test_errors_first(void **state)
+{
+    (void)state; /* warnings do not push an error out of the list */
+    struct diags *d = diags_new();
+    for (int i = 0; i < 200; i++)
+        diag_add(d, DIAG_WARNING, at("a", i + 1, 1, 0), NULL, "warning %d", i);
+    diag_add(d, DIAG_ERROR, at("a", 900, 1, 0), NULL, "the error");
+    assert_non_null(strstr(printed(d, false), "the error"));
+    assert_non_null(strstr(printed(d, false), "... and 151 more\n"));
+    diags_free(d);
+}
+
 static void test_hostile_text(void **state)
 {
     (void)state; /* what a file holds must not reach the terminal as control characters */
@@ -170,7 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_print), cmocka_unit_test(test_same_once), cmocka_unit_test(test_no_place), cmocka_unit_test(test_many),
-        cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_parents), cmocka_unit_test(test_caret), cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_errors_first), cmocka_unit_test(test_parents), cmocka_unit_test(test_caret), cmocka_unit_test(test_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, toy_cleanup);
 }
