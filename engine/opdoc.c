@@ -236,8 +236,7 @@ static struct js *ports_json(const struct port_def *ports)
     return a;
 }
 
-/* The default as a typed value; its text when the table's own text does not parse. */
-static struct js *default_json(const struct param_def *p)
+struct js *opdoc_default(const struct param_def *p)
 {
     struct arena arena = {0};
     struct param_value v = {0};
@@ -258,7 +257,7 @@ static struct js *param_doc(const struct param_def *p)
     set_text(j, "type", param_type_name(p->type));
     set_text(j, "help", p->help);
     if (p->fallback)
-        js_set(j, "default", default_json(p));
+        js_set(j, "default", opdoc_default(p));
     if (p->choices)
         js_set(j, "choices", split(p->choices));
     set_text(j, "unset", p->unset);

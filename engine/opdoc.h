@@ -12,6 +12,8 @@
 void opdoc_list(struct buf *out, const struct op *const *ops);        /* a line an operator: name, ports, summary */
 void opdoc_text(struct buf *out, const struct op *op);
 void opdoc_markdown(struct buf *out, const struct op *op);
+/* The default as a typed value; its text when the table's own text does not parse, or is a path. NULL: none, or no memory. */
+struct js *opdoc_default(const struct param_def *p);
 struct js *opdoc_json(const struct op *op);                            /* NULL when out of memory */
 struct js *opdoc_list_json(const struct op *const *ops);               /* array of opdoc_json */
 

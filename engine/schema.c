@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Any value may also be null (it removes) or text with `${`, since it can come from a variable; so each parameter is "its
- * type, or that". Nodes are described by one `if op is NAME then ...` an operator. Building ignores lack of memory on the way:
+ * type, or that". Nodes are described by one `if op is NAME then ...` an operator, and one for edits that name none. Building ignores lack of memory on the way:
  * js_set and js_push refuse what is missing, and schema_make looks at the end whether all is there.
  */
 #include "engine/schema.h"
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/op_private.h"
+#include "engine/opdoc.h"
 #include "engine/param.h"
 
 #define NAME_PATTERN "^[A-Za-z0-9_\\u0080-\\uffff][-A-Za-z0-9_\\u0080-\\uffff]*$"
@@ -75,21 +76,31 @@ static struct js *list_of(struct js *item)
     return j;
 }
 
+/* What an editor shows beside the key. */
+static struct js *said(struct js *j, const char *text)
+{
+    js_set(j, "description", js_new_cstr(text));
+    return j;
+}
+
 /* An object whose keys are these, `x-...` and nothing else. */
 static struct js *closed(struct js *properties)
 {
     struct js *j = typed("object");
     js_set(j, "properties", properties);
-    js_set(j, "patternProperties", one("^x-", js_new_bool(true)));
+    js_set(j, "patternProperties", one("^x-", said(js_object(), "free: a place for anchors and notes")));
     js_set(j, "additionalProperties", js_new_bool(false));
     return j;
 }
 
-/* Names of another operator may be removed: in a spec that changes the `op` of a node it extends. */
-static struct js *removable(struct js *closed_object)
+/* An object with the names that an operator knows. Those of another operator may be removed: in a spec that changes the
+ * `op` of a node it extends. */
+static struct js *of_operator(struct js *properties)
 {
-    js_set(closed_object, "additionalProperties", typed("null"));
-    return closed_object;
+    struct js *j = typed("object");
+    js_set(j, "properties", properties);
+    js_set(j, "additionalProperties", said(typed("null"), "null removes what another operator knew"));
+    return j;
 }
 
 /* An object with names of the user's choice. */
@@ -173,7 +184,7 @@ static struct js *param_schema(const struct param_def *p)
         buf_printf(&text, ". %s", p->help);
     js_set(j, "description", js_new_str(buf_view(&text)));
     if (p->fallback)
-        js_set(j, "default", js_new_cstr(p->fallback));
+        js_set(j, "default", opdoc_default(p));
     buf_release(&text);
     return j;
 }
@@ -183,7 +194,7 @@ static struct js *params_schema(const struct op *op)
     struct js *props = js_object();
     for (size_t i = 0; i < op_param_count(op); i++)
         js_set(props, op->params[i].name, param_schema(&op->params[i]));
-    return removable(closed(props));
+    return of_operator(props);
 }
 
 /* ---- nodes ---- */
@@ -200,20 +211,43 @@ static struct js *inputs_schema(const struct op *op)
         buf_release(&text);
         js_set(props, p->name, j);
     }
-    return removable(closed(props));
+    return of_operator(props);
 }
 
 static struct js *when_op(const struct op *op)
 {
     struct js *cond = one("properties", one("op", text_pair("const", op->name))), *must = js_array(), *then = js_object(), *j = js_object();
-    char name[128];
+    char name[128], text[300];
     js_push(must, js_new_cstr("op"));
     js_set(cond, "required", must);
     snprintf(name, sizeof name, "inputs_%.100s", op->name);
-    js_set(then, "inputs", either(ref(name), either(typed("null"), ref("variable"))));
+    js_set(then, "inputs", said(either(ref(name), either(typed("null"), ref("variable"))), "inputs: {port: node, port: node.output}"));
     snprintf(name, sizeof name, "params_%.100s", op->name);
-    js_set(then, "params", either(ref(name), either(typed("null"), ref("variable"))));
+    snprintf(text, sizeof text, "parameters of %.100s; `pkgraph ops %.100s` describes them", op->name, op->name);
+    js_set(then, "params", said(either(ref(name), either(typed("null"), ref("variable"))), text));
     js_set(j, "if", cond);
+    js_set(j, "then", one("properties", then));
+    return j;
+}
+
+/* A node that a spec edits without naming its operator again: the names of some one operator. */
+static struct js *when_no_op(const struct op *const *ops)
+{
+    static const char *const keys[] = {"inputs", "params"};
+    struct js *must = js_array(), *then = js_object(), *j = js_object();
+    js_push(must, js_new_cstr("op"));
+    js_set(j, "if", one("not", one("required", must)));
+    for (int i = 0; i < 2; i++) {
+        struct js *any = js_array();
+        for (const struct op *const *o = ops; *o; o++) {
+            char name[128];
+            snprintf(name, sizeof name, "%s_%.100s", keys[i], (*o)->name);
+            js_push(any, ref(name));
+        }
+        js_push(any, typed("null"));
+        js_push(any, ref("variable"));
+        js_set(then, keys[i], one("anyOf", any));
+    }
     js_set(j, "then", one("properties", then));
     return j;
 }
@@ -226,6 +260,7 @@ static struct js *nullable(struct js *j)
 static struct js *node_schema(const struct op *const *ops)
 {
     struct js *props = js_object(), *all = js_array(), *names = js_array();
+    js_push(all, when_no_op(ops));
     for (; *ops; ops++) {
         struct js *name = text_pair("const", (*ops)->name);
         if ((*ops)->summary)
@@ -234,11 +269,11 @@ static struct js *node_schema(const struct op *const *ops)
         js_push(all, when_op(*ops));
     }
     js_push(names, ref("variable"));
-    js_set(props, "op", one("anyOf", names));
-    js_set(props, "inputs", js_object());
-    js_set(props, "params", js_object());
-    js_set(props, "doc", nullable(scalar_text()));
-    struct js *j = closed(props);
+    js_set(props, "op", said(one("anyOf", names), "the operator: what the node does"));
+    js_set(props, "inputs", said(js_object(), "where its inputs come from: {port: node, port: node.output}"));
+    js_set(props, "params", said(js_object(), "parameters, by the operator"));
+    js_set(props, "doc", said(nullable(scalar_text()), "text for people, shown by viz"));
+    struct js *j = said(closed(props), "one step: an operator with inputs and parameters");
     js_set(j, "allOf", all);
     return j;
 }
@@ -251,23 +286,23 @@ static struct js *defaults_schema(const struct op *const *ops)
     char name[128];
     for (; *ops; ops++) {
         snprintf(name, sizeof name, "params_%.100s", (*ops)->name);
-        js_set(props, (*ops)->name, nullable(ref(name)));
+        js_set(props, (*ops)->name, said(nullable(ref(name)), (*ops)->summary ? (*ops)->summary : (*ops)->name));
     }
-    return closed(props);
+    return said(closed(props), "parameters for every node of an operator; those of the node win");
 }
 
 static struct js *sweep_schema(void)
 {
     struct js *range = js_object(), *must = js_array(), *values;
-    js_set(range, "from", typed("number"));
-    js_set(range, "to", typed("number"));
-    js_set(range, "step", typed("number"));
-    range = closed(range);
+    js_set(range, "from", said(typed("number"), "the first value"));
+    js_set(range, "to", said(typed("number"), "the last value, included where a step reaches it"));
+    js_set(range, "step", said(typed("number"), "from each value to the next; 1 when left out"));
+    range = said(closed(range), "a range of numbers");
     js_push(must, js_new_cstr("from"));
     js_push(must, js_new_cstr("to"));
     js_set(range, "required", must);
     values = either(either(list_of(js_object()), range), either(ref("variable"), typed("null")));
-    struct js *j = typed("object"), *zip = typed("object");
+    struct js *j = typed("object"), *zip = said(typed("object"), "lists of one length, whose values go together");
     js_set(zip, "additionalProperties", js_ref(values));
     js_set(j, "properties", one("zip", either(either(zip, typed("null")), list_of(js_ref(zip)))));
     js_set(j, "additionalProperties", values);
@@ -281,18 +316,18 @@ static struct js *variants_schema(void)
     js_set(props, "nodes", ref("nodes"));
     js_set(props, "vars", ref("vars"));
     js_set(props, "defaults", ref("defaults"));
-    js_set(props, "doc", nullable(scalar_text()));
-    return named(nullable(closed(props)));
+    js_set(props, "doc", said(nullable(scalar_text()), "text for people"));
+    return said(named(nullable(closed(props))), "named edits of the graph: each is a graph beside the base, with which it shares what is the same");
 }
 
 static struct js *defs(const struct op *const *ops)
 {
     struct js *j = js_object();
-    js_set(j, "variable", pattern("\\$\\{"));
-    js_set(j, "input", either(pattern("^[^@]+$"), typed("null")));
-    js_set(j, "vars", nullable(named(js_object())));
+    js_set(j, "variable", said(pattern("\\$\\{"), "${name}: a variable; ${env:NAME}: the environment"));
+    js_set(j, "input", said(either(pattern("^[^@]+$"), typed("null")), "a node (its first output) or node.output"));
+    js_set(j, "vars", said(nullable(named(js_object())), "values for ${name}; --set name=value replaces them"));
     js_set(j, "node", node_schema(ops));
-    js_set(j, "nodes", nullable(named(either(nullable(ref("node")), ref("variable")))));
+    js_set(j, "nodes", said(nullable(named(either(nullable(ref("node")), ref("variable")))), "the graph: a name for each step; null removes one that is extended"));
     js_set(j, "defaults", nullable(defaults_schema(ops)));
     for (; *ops; ops++) {
         char name[128];
@@ -307,10 +342,11 @@ static struct js *defs(const struct op *const *ops)
 struct js *schema_make(const struct op *const *ops)
 {
     struct js *props = js_object();
-    js_set(props, "pkgraph", one("const", js_new_int(1)));
-    js_set(props, "name", nullable(scalar_text()));
-    js_set(props, "doc", nullable(scalar_text()));
-    js_set(props, "extends", nullable(either(typed("string"), list_of(typed("string")))));
+    js_set(props, "pkgraph", said(one("const", js_new_int(1)), "the version of the language: 1"));
+    js_set(props, "name", said(nullable(scalar_text()), "of the spec; the name of the file when left out"));
+    js_set(props, "doc", said(nullable(scalar_text()), "text for people"));
+    js_set(props, "extends", said(nullable(either(typed("string"), list_of(typed("string")))),
+                                  "another spec, or a list of them, which this one edits: mappings are merged, null removes"));
     js_set(props, "vars", ref("vars"));
     js_set(props, "defaults", ref("defaults"));
     js_set(props, "nodes", ref("nodes"));

@@ -100,6 +100,7 @@ static int label_values(struct sweep_key *k, struct scope *s, bool zipped)
 {
     struct names seen = {0};
     int rc = 0;
+    k->distinct = true;
     for (size_t i = 0; i < k->n && rc == 0; i++) {
         struct sweep_value *v = &k->v[i];
         v->same = (uint32_t)i;
@@ -110,6 +111,7 @@ static int label_values(struct sweep_key *k, struct scope *s, bool zipped)
         size_t first = names_get(&seen, str_of(v->label));
         if (first != NAMES_NONE && ynode_equal(k->v[first].y, v->y)) {
             v->same = (uint32_t)first;
+            k->distinct = false;
             if (!zipped)
                 diag_value(s->d, DIAG_ERROR, v->y, "remove one of the two", "%s takes the value %s twice", k->name, v->label);
         } else if (first != NAMES_NONE) {
@@ -256,13 +258,22 @@ void sweep_point(const struct sweep *w, size_t i, uint32_t *index)
         index[k] = w->keys[k].v[at[w->keys[k].group]].same;
 }
 
+/* Whether another key of its zip, also in mask, says what key k would. */
+static bool is_said(const struct sweep *w, size_t k, uint64_t mask)
+{
+    for (size_t j = 0; j < w->n_keys; j++)
+        if (j != k && mask >> j & 1 && w->keys[j].group == w->keys[k].group && w->keys[j].distinct && (j < k || !w->keys[k].distinct))
+            return true;
+    return false;
+}
+
 const char *sweep_label(const struct sweep *w, const uint32_t *index, uint64_t mask, struct arena *a)
 {
     if (!mask)
         return NULL;
     struct buf b = {0};
     for (size_t k = 0; k < w->n_keys; k++)
-        if (mask >> k & 1)
+        if (mask >> k & 1 && !is_said(w, k, mask))
             buf_printf(&b, "%s%s=%s", b.n ? "," : "", w->keys[k].name, w->keys[k].v[index[k]].label);
     const char *z = b.failed ? NULL : arena_str(a, buf_view(&b));
     buf_release(&b);

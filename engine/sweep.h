@@ -24,6 +24,7 @@ struct sweep_key {
     size_t n;
     struct sweep_value *v;
     size_t group;           /* keys with the same group move together */
+    bool distinct;          /* no value twice: in a group, such a key alone says which point it is */
 };
 
 struct sweep {
@@ -37,7 +38,8 @@ struct sweep {
 int sweep_read(struct sweep *w, const struct ynode *y, struct scope *s, const struct names *pinned);
 /* The value index of every key at point i; the last group moves fastest. */
 void sweep_point(const struct sweep *w, size_t i, uint32_t *index);
-/* "r=4,layers.strategy=first": the keys in mask at a point. NULL: no such key, or out of memory. */
+/* "r=4,layers.strategy=first": the keys in mask at a point; of keys in one zip only the first that is distinct, if one is.
+ * NULL: no such key, or out of memory. */
 const char *sweep_label(const struct sweep *w, const uint32_t *index, uint64_t mask, struct arena *a);
 
 #endif

@@ -285,8 +285,30 @@ static const struct ynode *subst_whole(struct scope *s, const struct ynode *y, e
     return value ? with_via(s, value, y) : NULL;
 }
 
+/* The chain of a text: where the values of the variables inside it stand, then how it came itself. */
+struct chain {
+    const struct via *first;
+    struct via *last;
+};
+
+static bool tell_part(struct scope *s, const struct var *v, const struct ynode *value, struct chain *c)
+{
+    struct via *one = arena_alloc(s->arena, sizeof *one);
+    char *text = arena_printf(s->arena, "\"${%.80s}\" is given here", v->name);
+    s->nomem |= !one || !text;
+    if (!one || !text)
+        return false;
+    *one = (struct via){.at = value->at, .text = text, .next = c->last ? c->last->next : c->first};
+    if (c->last)
+        c->last->next = one;
+    else
+        c->first = one;
+    c->last = one;
+    return true;
+}
+
 /* Appends one part; false after a problem. */
-static bool put_part(struct scope *s, const struct ynode *y, enum part kind, struct str what, struct buf *out, struct place *at)
+static bool put_part(struct scope *s, const struct ynode *y, enum part kind, struct str what, struct buf *out, struct place *at, struct chain *chain)
 {
     if (kind == PART_TEXT) {
         buf_str(out, what);
@@ -310,7 +332,7 @@ static bool put_part(struct scope *s, const struct ynode *y, enum part kind, str
     if (out->n == 0 && value->text.n) /* a relative path starts where its first word stands */
         *at = value->at;
     buf_str(out, value->text);
-    return true;
+    return tell_part(s, v, value, chain);
 }
 
 static const struct ynode *subst_text(struct scope *s, const struct ynode *y)
@@ -318,6 +340,7 @@ static const struct ynode *subst_text(struct scope *s, const struct ynode *y)
     struct buf b = {0};
     struct str what;
     struct place start = y->at;
+    struct chain chain = {.first = y->via};
     size_t at = 0;
     bool ok = true;
     const struct ynode *out = NULL;
@@ -327,7 +350,7 @@ static const struct ynode *subst_text(struct scope *s, const struct ynode *y)
             ok = false;
             break;
         }
-        ok = put_part(s, y, k, what, &b, &start);
+        ok = put_part(s, y, k, what, &b, &start, &chain);
         if (ok && b.n > VARS_TEXT) {
             diag_value(s->d, DIAG_ERROR, y, NULL, "the text is longer than %d bytes after substitution", VARS_TEXT);
             ok = false;
@@ -337,7 +360,7 @@ static const struct ynode *subst_text(struct scope *s, const struct ynode *y)
         struct ynode *t = ynode_scalar(s->arena, buf_view(&b), y->plain, y->at);
         if (t) {
             t->dollar = false;
-            t->via = y->via;
+            t->via = chain.first;
             t->base = start.file != y->at.file || start.line <= 0 ? start.line > 0 ? start.file : "" : NULL;
         }
         out = t;

@@ -62,9 +62,9 @@ are anchored rows 7; are anchored split '"test"'; are anchored difficulty 2; are
 are twice rows 1000; are twice split '"test"'; are twice seed 9
 are cut rows 3; are cut split '"seed"'
 pk explain top.yaml gone; is_status 2 "a removed node"
-are made@made.seed=3,made.rows=10,made.split=train rows 10
-are made@made.seed=5,made.rows=4,made.split=test split '"test"'
-are made@made.seed=1,made.rows=9,made.split=test rows 9 --set count=9
+are made@made.seed=3,made.rows=10 rows 10
+are made@made.seed=5,made.rows=4 split '"test"'
+are made@made.seed=1,made.rows=9 rows 9 --set count=9
 are plain@more rows 6; are made@more,made.seed=3,made.split=test rows 77
 are plain rows 12 --set rows=12; are plain@more rows 6 --set plain.seed=1
 are made@made.seed=3 rows 2 --set made.rows=2 --set made.split=test --variant base

@@ -70,6 +70,52 @@ for op in ops:
     for p in op["params"]:
         if p["name"] not in props or not props[p["name"]].get("description"):
             say(op["name"], p["name"], "is not in the schema")
+        if "default" in p and p["default"] is not None:
+            for e in V({**props[p["name"]], "$defs": schema["$defs"]}).iter_errors(props[p["name"]]["default"]):
+                say(op["name"], p["name"], "default:", e.message[:200])
+
+
+# what an editor shows: for every key of every spec there is a description, found as a language server finds it
+def reached(s, value):
+    """Subschemas that speak of the value: through references, alternatives, and the conditions that it meets."""
+    yield s
+    if "$ref" in s:
+        yield from reached(schema["$defs"][s["$ref"].split("/")[-1]], value)
+    for x in s.get("anyOf", []) + s.get("allOf", []):
+        yield from reached(x, value)
+    if "if" in s and V({**s["if"], "$defs": schema["$defs"]}).is_valid(value):
+        yield from reached(s["then"], value)
+
+
+def under(subschemas, key):
+    for s in subschemas:
+        named = s.get("properties", {}).get(key)
+        if named is None and key.startswith("x-"):
+            named = s.get("patternProperties", {}).get("^x-")
+        if named is None:
+            named = s.get("additionalProperties")
+        if isinstance(named, dict):
+            yield named
+
+
+keys = 0
+
+
+def walk(path, subschemas, value, where, own):
+    global keys
+    for k, v in value.items() if isinstance(value, dict) else []:
+        found = list(under(subschemas, str(k)))
+        all_of = [x for s in found for x in reached(s, v)]
+        keys += 1
+        if not own and not any("description" in x for x in all_of):
+            say(path, where + "/" + str(k), "has no description")
+        walk(path, all_of, v, where + "/" + str(k), str(k) == "vars" or str(k).startswith("x-") or (own and where.endswith("vars")))
+
+
+for path in specs:
+    text = load(path)
+    walk(path, list(reached(schema, text)), text, "", False)
+print(keys, "keys with their descriptions")
 print(len(specs), "specs,", seen, "good cases,", len(damaged), "damaged")
 sys.exit(bad > 0)
 P

@@ -71,7 +71,7 @@ static void test_schema(void **state)
     const struct js *defs = js_get(j, "$defs");
     assert_non_null(js_get(js_get(js_get(defs, "params_number"), "properties"), "num_train_epochs"));
     assert_non_null(js_get(js_get(js_get(defs, "inputs_join"), "properties"), "rest"));
-    assert_int_equal(js_len(js_get(js_get(defs, "node"), "allOf")), 5);
+    assert_int_equal(js_len(js_get(js_get(defs, "node"), "allOf")), 6);
     struct buf b = {0};
     js_write(&b, j);
     struct err e;
