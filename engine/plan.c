@@ -9,12 +9,13 @@
 #include "engine/key.h"
 #include "engine/keymap.h"
 #include "engine/plan_private.h"
+#include "engine/share.h"
 #include "runtime/exec/par.h"
 
 const char *node_state_name(enum node_state s)
 {
     static const char *const names[] = {
-        [NODE_PENDING] = "pending", [NODE_RUN] = "to run", [NODE_UPTODATE] = "up to date", [NODE_BLOCKED] = "blocked",
+        [NODE_PENDING] = "pending", [NODE_RUN] = "to run", [NODE_UPTODATE] = "up to date", [NODE_RESTORE] = "to restore", [NODE_BLOCKED] = "blocked",
         [NODE_RUNNING] = "running", [NODE_DONE] = "done", [NODE_FAILED] = "failed", [NODE_SKIPPED] = "skipped",
     };
     return names[s];
@@ -173,7 +174,7 @@ static bool inputs_known(struct plan *p, size_t i, const struct artifact **input
     }
     for (size_t k = 0; k < g->n_edges; k++) {
         size_t from = (size_t)g->edges[k].from;
-        if (p->nodes[from].state != NODE_UPTODATE) {
+        if (p->nodes[from].state != NODE_UPTODATE && p->nodes[from].state != NODE_RESTORE) {
             n->state = NODE_PENDING;
             plan_set_reason(n, e, "input %s runs first", p->graph->nodes[from].id);
             return false;
@@ -189,7 +190,14 @@ static bool inputs_known(struct plan *p, size_t i, const struct artifact **input
     return true;
 }
 
-static int look_up(struct plan *p, size_t i, const struct artifact *const *inputs, struct keymap *running, struct err *e)
+/* What a decision looks at besides the store. */
+struct beyond {
+    struct keymap running;  /* keys that a node of this plan computes */
+    struct share *share;    /* NULL: the remote cache is not asked */
+    const struct progress *progress;
+};
+
+static int look_up(struct plan *p, size_t i, const struct artifact *const *inputs, struct beyond *b, struct err *e)
 {
     struct planned *n = &p->nodes[i];
     struct err why = {0};
@@ -206,19 +214,24 @@ static int look_up(struct plan *p, size_t i, const struct artifact *const *input
     if (rc != 0)
         return rc;
     n->state = NODE_RUN;
-    int other = keymap_claim(running, &n->key, (int)i);
+    int other = keymap_claim(&b->running, &n->key, (int)i);
     if (other != (int)i) {
         n->same_as = other;
         return plan_set_reason(n, e, "same work as %s", p->graph->nodes[other].id);
     }
     if (n->forced)
         return plan_set_reason(n, e, "forced");
+    n->record = b->share ? share_look(b->share, &p->graph->nodes[i], n, b->progress) : NULL;
+    if (n->record) {
+        n->state = NODE_RESTORE;
+        return plan_set_reason(n, e, "the remote cache has it");
+    }
     free(n->reason);
     n->reason = plan_reason(p, i, why.msg);
     return n->reason ? 0 : err_nomem(e, 0, "a plan");
 }
 
-static int decide(struct plan *p, size_t i, const struct artifact **inputs, struct keymap *running, struct err *e)
+static int decide(struct plan *p, size_t i, const struct artifact **inputs, struct beyond *b, struct err *e)
 {
     struct planned *n = &p->nodes[i];
     if (n->state == NODE_BLOCKED) /* found while its sources were digested */
@@ -236,22 +249,22 @@ static int decide(struct plan *p, size_t i, const struct artifact **inputs, stru
         }
     int rc = key_compute(&p->graph->nodes[i], inputs, n->sources, n->n_sources, &n->key, NULL, e);
     n->keyed = rc == 0;
-    return rc == 0 ? look_up(p, i, inputs, running, e) : rc;
+    return rc == 0 ? look_up(p, i, inputs, b, e) : rc;
 }
 
-static int decide_all(struct plan *p, struct err *e)
+static int decide_all(struct plan *p, struct share *share, const struct progress *progress, struct err *e)
 {
     size_t most = 0;
-    struct keymap running = {0};
+    struct beyond b = {.share = share, .progress = progress};
     for (size_t i = 0; i < p->graph->n; i++)
         if (p->graph->nodes[i].n_edges > most)
             most = p->graph->nodes[i].n_edges;
     const struct artifact **inputs = calloc(most + 1, sizeof *inputs);
-    int rc = inputs && keymap_init(&running, p->graph->n) == 0 ? 0 : err_nomem(e, most, "a plan");
+    int rc = inputs && keymap_init(&b.running, p->graph->n) == 0 ? 0 : err_nomem(e, most, "a plan");
     if (rc == 0)
         rc = store_begin(p->store, false, e);
     for (size_t i = 0; rc == 0 && i < p->graph->n; i++) {
-        rc = decide(p, i, inputs, &running, e);
+        rc = decide(p, i, inputs, &b, e);
         if (rc == 0 && (p->nodes[i].state == NODE_RUN || p->nodes[i].state == NODE_PENDING))
             estimate(p, i);
     }
@@ -261,7 +274,7 @@ static int decide_all(struct plan *p, struct err *e)
         rc = fin;
         *e = second;
     }
-    keymap_release(&running);
+    keymap_release(&b.running);
     free(inputs);
     return rc;
 }
@@ -316,7 +329,7 @@ static void undecide(struct plan *p)
 {
     for (size_t i = 0; i < p->graph->n; i++) {
         struct planned *n = &p->nodes[i];
-        if (n->state == NODE_UPTODATE) {
+        if (n->state == NODE_UPTODATE || n->state == NODE_RESTORE) {
             record_free(n->record);
             n->record = NULL;
         }
@@ -337,7 +350,7 @@ static int decide_and_use(struct plan *p, bool use, struct err *e)
     for (int tries = 0; rc == 0 && gone && tries < 10; tries++) {
         if (tries)
             undecide(p);
-        rc = decide_all(p, e);
+        rc = decide_all(p, NULL, NULL, e);
         gone = false;
         p->seen = rc == 0 && use && seen(p);
         if (rc == 0 && use && !p->seen)
@@ -351,6 +364,7 @@ static void add_up(struct plan *p)
     for (size_t i = 0; i < p->graph->n; i++) {
         const struct planned *n = &p->nodes[i];
         p->n_uptodate += n->state == NODE_UPTODATE;
+        p->n_restore += n->state == NODE_RESTORE;
         p->n_blocked += n->state == NODE_BLOCKED;
         p->n_pending += n->state == NODE_PENDING;
         p->n_shared += n->same_as >= 0;
@@ -388,6 +402,18 @@ int plan_make(const struct graph *g, struct store *s, bool read_sources, const c
     add_up(p);
     *out = p;
     return 0;
+}
+
+int plan_restore(struct plan *p, struct share *s, const struct progress *progress, struct err *e)
+{
+    undecide(p);
+    p->n_run = p->n_pending = p->n_uptodate = p->n_restore = p->n_blocked = p->n_shared = 0;
+    p->seconds = 0;
+    p->peak_memory = 0;
+    int rc = decide_all(p, s, progress, e);
+    if (rc == 0)
+        add_up(p);
+    return rc;
 }
 
 void plan_free(struct plan *p)

@@ -13,10 +13,11 @@ enum node_state {
     NODE_PENDING,    /* not decided: something upstream will run (shown as "to run, if ... changes") */
     NODE_RUN,        /* will run: no record under its key */
     NODE_UPTODATE,   /* record found, nothing to do */
+    NODE_RESTORE,    /* the remote cache has it (plan_restore alone says so) */
     NODE_BLOCKED,    /* cannot run (source missing) */
     NODE_RUNNING, NODE_DONE, NODE_FAILED, NODE_SKIPPED, /* during and after a run */
 };
-const char *node_state_name(enum node_state s); /* "pending", "to run", "up to date", "blocked", "running", "done", "failed", "skipped" */
+const char *node_state_name(enum node_state s); /* "pending", "to run", "up to date", "to restore", "blocked", "running", "done", "failed", "skipped" */
 
 struct planned {
     enum node_state state;
@@ -37,7 +38,7 @@ struct plan {
     const struct graph *graph;
     struct store *store;
     struct planned *nodes; /* one a graph node */
-    size_t n_run, n_pending, n_uptodate, n_blocked, n_shared;
+    size_t n_run, n_pending, n_uptodate, n_restore, n_blocked, n_shared;
     double seconds;
     uint64_t peak_memory;
     bool seen;             /* all up to date, and so the last run left it a short time ago: nothing is to be written */
@@ -48,6 +49,10 @@ struct plan {
  * run in any case. */
 int plan_make(const struct graph *g, struct store *s, bool read_sources, const char *const *force, size_t n_force,
               const struct progress *p, struct plan **out, struct err *e);
+/* Asks the remote cache for what the store lacks, and goes on from what it has: to show, not to run. A remote that cannot be
+ * reached costs one warning. */
+struct share;
+int plan_restore(struct plan *p, struct share *s, const struct progress *progress, struct err *e);
 void plan_free(struct plan *p);
 
 /* The artifact that node i gives at an output port (from its record), NULL: none yet, or not produced. */

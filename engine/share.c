@@ -44,14 +44,15 @@ static bool fits(const struct node *n, const struct record *r)
     return found == want && r->n_out == want;
 }
 
-struct record *share_fetch(struct share *s, const struct node *n, const struct planned *p, const struct progress *progress)
+static struct record *ask(struct share *s, const struct node *n, const struct planned *p, bool files, const struct progress *progress)
 {
     struct record *r = NULL;
     struct err e = {0};
     if (!s->remote || p->forced || atomic_load(&s->away))
         return NULL;
     static const struct patience patience = {10, 2};
-    int rc = transfer_pull(s->store, s->remote, &p->key, &patience, progress, &r, &e);
+    int rc = files ? transfer_pull(s->store, s->remote, &p->key, &patience, progress, &r, &e)
+                   : transfer_look(s->store, s->remote, &p->key, progress, &r, &e);
     if (rc == 0 && !fits(n, r)) {
         rc = err_set(&e, ERR_DAMAGED, "%s: its record of this key is not of operator %s", remote_name(s->remote), n->op->name);
         record_free(r);
@@ -69,6 +70,16 @@ struct record *share_fetch(struct share *s, const struct node *n, const struct p
     else if (!atomic_exchange(&s->away, true))
         progress_warn(progress, "remote cache: %s; this run goes on without it", e.msg);
     return NULL;
+}
+
+struct record *share_fetch(struct share *s, const struct node *n, const struct planned *p, const struct progress *progress)
+{
+    return ask(s, n, p, true, progress);
+}
+
+struct record *share_look(struct share *s, const struct node *n, const struct planned *p, const struct progress *progress)
+{
+    return ask(s, n, p, false, progress);
 }
 
 void share_send(struct share *s, const struct record *r, const struct progress *progress)

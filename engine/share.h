@@ -24,6 +24,8 @@ void share_close(struct share *s);
 bool share_sends(const struct share *s);
 /* The record of the node, its files in the store; NULL: it has to run. */
 struct record *share_fetch(struct share *s, const struct node *n, const struct planned *p, const struct progress *progress);
+/* The same, its files only asked for: what share_fetch would find. */
+struct record *share_look(struct share *s, const struct node *n, const struct planned *p, const struct progress *progress);
 void share_send(struct share *s, const struct record *r, const struct progress *progress);
 
 #endif

@@ -14,7 +14,7 @@ struct look {
 static const struct look looks[] = {
     [NODE_PENDING] = {"#fff3cd", "#b58900"}, [NODE_RUN] = {"#ffe0b2", "#cb6b16"},  [NODE_UPTODATE] = {"#d4edda", "#2e7d32"},
     [NODE_BLOCKED] = {"#f5c6cb", "#b71c1c"}, [NODE_RUNNING] = {"#bbdefb", "#1565c0"}, [NODE_DONE] = {"#d4edda", "#2e7d32"},
-    [NODE_FAILED] = {"#ef9a9a", "#b71c1c"},  [NODE_SKIPPED] = {"#e0e0e0", "#616161"},
+    [NODE_RESTORE] = {"#d1e7f5", "#0277bd"}, [NODE_FAILED] = {"#ef9a9a", "#b71c1c"},  [NODE_SKIPPED] = {"#e0e0e0", "#616161"},
 };
 static const struct look plain = {"#eceff1", "#546e7a"};
 
@@ -106,7 +106,7 @@ static bool drawing_init(struct drawing *d, const struct graph *g, const struct 
 /* Of a box whose nodes differ, the state that asks for attention. */
 static enum node_state box_state(const struct box *b)
 {
-    static const enum node_state order[] = {NODE_FAILED, NODE_BLOCKED, NODE_RUNNING, NODE_RUN, NODE_PENDING, NODE_SKIPPED, NODE_DONE};
+    static const enum node_state order[] = {NODE_FAILED, NODE_BLOCKED, NODE_RUNNING, NODE_RUN, NODE_RESTORE, NODE_PENDING, NODE_SKIPPED, NODE_DONE};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         if (b->states[order[i]])
             return order[i];

@@ -253,6 +253,36 @@ static int fetch(struct store *s, struct remote *r, const struct artifact_file *
     return rc == 1 ? err_set(e, ERR_DAMAGED, "%s: the server sent other bytes than these", remote_name(r)) : rc;
 }
 
+/* Is the file at hand, here or there? */
+static int is_there(struct store *s, struct remote *r, const struct artifact_file *f, struct err *e)
+{
+    char url[80];
+    path_of(url, "cas", &f->digest);
+    int rc = store_has_blob(s, &f->digest, f->bytes) ? 1 : remote_has(r, url, e);
+    return rc > 0 ? 0 : rc < 0 ? rc : err_set(e, ERR_NOTFOUND, "%s/%s is gone", remote_name(r), url);
+}
+
+int transfer_look(struct store *s, struct remote *r, const struct digest *key, const struct progress *p, struct record **out, struct err *e)
+{
+    struct buf b = {0};
+    char url[80];
+    *out = NULL;
+    path_of(url, "ac", key);
+    int rc = remote_get(r, url, RECORD_MOST, &b, p, e);
+    struct record *rec = rc == 0 ? unpack(key, &b) : NULL;
+    if (rc == 0 && !rec)
+        rc = err_set(e, ERR_DAMAGED, "%s/%s: not a record of this key", remote_name(r), url);
+    for (size_t i = 0; rc == 0 && i < rec->n_out; i++)
+        for (size_t k = 0; rc == 0 && k < rec->out[i].n; k++)
+            rc = is_there(s, r, &rec->out[i].files[k], e);
+    buf_release(&b);
+    if (rc == 0)
+        *out = rec;
+    else
+        record_free(rec);
+    return rc;
+}
+
 int transfer_pull(struct store *s, struct remote *r, const struct digest *key, const struct patience *patience, const struct progress *p,
                   struct record **out, struct err *e)
 {

@@ -24,6 +24,9 @@ struct patience {
 int transfer_pull(struct store *s, struct remote *r, const struct digest *key, const struct patience *patience, const struct progress *p,
                   struct record **out, struct err *e);
 
+/* The same without its files: what fetching would give, each file asked for and none read. */
+int transfer_look(struct store *s, struct remote *r, const struct digest *key, const struct progress *p, struct record **out, struct err *e);
+
 struct transfer_result {
     size_t records, files; /* that moved; fetching counts the files of its records */
     uint64_t bytes;

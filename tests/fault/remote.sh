@@ -79,6 +79,23 @@ pk cache push --store s2; is_status 0 push; says "sent 3 records"
 pk cache push --store s2; says "sent 0 records" "second push"
 pk cache pull spec.yaml --store s3; is_status 0 pull; says "3 of 3 nodes are up to date"
 
+# plan says what the server has, down the whole chain, and fetches nothing
+cat >chain.yaml <<'SPEC'
+pkgraph: 1
+nodes:
+  a: {op: synth, params: {split: train, rows: 8}}
+  m: {op: init, params: {hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 1, seed: 3}}
+  e: {op: eval, inputs: {model: m, data: a}}
+SPEC
+pk run chain.yaml --store c1; is_status 0 "a chain"
+pk plan chain.yaml --store c2; is_status 2 "plan of a fresh store"; says "3 nodes, 0 up to date, 0 to run, 3 to restore"; says "the remote cache has it"
+[ -z "$(find c2/blobs -type f 2>/dev/null)" ] || fail "plan fetched contents"
+pk plan chain.yaml --store c2 --set e.max_length=64; is_status 2 "plan of a change"; says "1 to run, 2 to restore"
+pk plan chain.yaml --store c2 --json; says '"to_restore": 3'
+PKGRAPH_REMOTE="http://127.0.0.1:1/x" pk plan chain.yaml --store c2; is_status 2 "plan without the server"; says "2 to run, 1 after those"; says "remote cache"
+pk run chain.yaml --store c2; says "up to date: 3 nodes" "what was promised"
+pk plan chain.yaml --store c2; is_status 0 "nothing left"
+
 # resumed: a beginning of every file is there already, of one a wrong one
 mkdir -p s4; pk cache pull spec.yaml --store s4 >/dev/null
 rm -rf s4/blobs/?? s4/index*; mkdir -p s4/partial

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/json.h"
+#include "engine/share.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
 
@@ -29,7 +30,7 @@ static struct js *node_json(const struct plan *p, size_t i)
     if (n->cost.peak_memory)
         js_set(j, "memory", js_new_int((int64_t)n->cost.peak_memory));
     if (n->cost.bytes_written > 0)
-        js_set(j, "disk", js_new_num(n->cost.bytes_written));
+        js_set(j, "disk", js_new_int((int64_t)n->cost.bytes_written));
     return j;
 }
 
@@ -67,6 +68,7 @@ static int print_json(const struct plan *p)
     js_set(j, "name", js_new_cstr(p->graph->name));
     js_set(j, "nodes", nodes);
     js_set(j, "to_run", js_new_int((int64_t)p->n_run));
+    js_set(j, "to_restore", js_new_int((int64_t)p->n_restore));
     js_set(j, "pending", js_new_int((int64_t)p->n_pending));
     js_set(j, "up_to_date", js_new_int((int64_t)p->n_uptodate));
     js_set(j, "blocked", js_new_int((int64_t)p->n_blocked));
@@ -74,7 +76,7 @@ static int print_json(const struct plan *p)
     js_set(j, "shared", js_new_int((int64_t)count_shared(p)));
     js_set(j, "seconds", js_new_num(p->seconds));
     js_set(j, "memory", js_new_int((int64_t)p->peak_memory));
-    js_set(j, "disk", js_new_num(count_disk(p)));
+    js_set(j, "disk", js_new_int((int64_t)count_disk(p)));
     struct buf b = {0};
     js_write_pretty(&b, j);
     buf_putc(&b, '\n');
@@ -96,13 +98,13 @@ static void print_table(const struct plan *p)
     table_head(&t);
     for (size_t i = 0; i < p->graph->n; i++) {
         const struct planned *n = &p->nodes[i];
-        bool todo = n->state != NODE_UPTODATE;
+        bool todo = n->state != NODE_UPTODATE, runs = todo && n->state != NODE_RESTORE;
         char x[TEXT_MAX];
         table_cell(&t, "%s", p->graph->nodes[i].id);
         table_cell(&t, "%s", p->graph->nodes[i].op->name);
         table_cell(&t, "%s", node_state_name(n->state));
-        table_cell(&t, "%s", todo && n->seconds > 0 ? text_seconds(x, n->seconds) : "");
-        table_cell(&t, "%s", todo && n->cost.peak_memory ? text_bytes(x, (double)n->cost.peak_memory) : "");
+        table_cell(&t, "%s", runs && n->seconds > 0 ? text_seconds(x, n->seconds) : "");
+        table_cell(&t, "%s", runs && n->cost.peak_memory ? text_bytes(x, (double)n->cost.peak_memory) : "");
         if (n->same_as >= 0 && todo)
             table_cell(&t, "the same work as %s", p->graph->nodes[n->same_as].id);
         else
@@ -124,6 +126,8 @@ static void print_sum(const struct plan *p)
 {
     char x[TEXT_MAX], y[TEXT_MAX], z[TEXT_MAX];
     print_counts(count_all(p), count_shared(p), p->n_uptodate, p->n_run);
+    if (p->n_restore)
+        printf(", %zu to restore", p->n_restore);
     if (p->n_pending)
         printf(", %zu after those if anything changes", p->n_pending);
     if (p->n_blocked)
@@ -155,6 +159,29 @@ static void print_memo(const struct memo *m)
     putchar('\n');
 }
 
+static void tell_warning(void *u, const char *text)
+{
+    (void)u;
+    say("warning: %s", text);
+}
+
+/* With $PKGRAPH_REMOTE: what it holds. */
+static int ask_remote(struct session *s)
+{
+    struct share share;
+    struct err e = {0};
+    struct progress p = {.warn = tell_warning};
+    if (share_open(&share, s->store, &e)) {
+        say_err(&e);
+        return STATUS_USAGE;
+    }
+    int rc = share.remote && s->plan->n_run ? plan_restore(s->plan, &share, &p, &e) : 0;
+    share_close(&share);
+    if (rc)
+        say_err(&e);
+    return rc ? STATUS_FAILED : STATUS_DONE;
+}
+
 static int run_plan(const struct args *a)
 {
     static struct session s;
@@ -166,6 +193,9 @@ static int run_plan(const struct args *a)
         print_memo(s.memo);
         goto out;
     }
+    status = ask_remote(&s);
+    if (status != STATUS_DONE)
+        goto out;
     if (args_has(a, "json")) {
         status = print_json(s.plan);
     } else {
@@ -174,7 +204,7 @@ static int run_plan(const struct args *a)
     }
     if (s.plan->n_uptodate == s.graph->n)
         session_remember(&s, a);
-    if (status == STATUS_DONE && s.plan->n_run + s.plan->n_pending + s.plan->n_blocked > 0)
+    if (status == STATUS_DONE && s.plan->n_run + s.plan->n_restore + s.plan->n_pending + s.plan->n_blocked > 0)
         status = STATUS_USAGE;
 out:
     session_leave(&s);
@@ -195,7 +225,7 @@ const struct command cmd_plan = {
     .name = "plan",
     .usage = "SPEC",
     .summary = "what a run would do and why, with estimates; status 2 when work is pending",
-    .about = "States: up to date; to run; pending (something upstream runs first, and may turn out to change nothing);\n"
+    .about = "States: up to date; to run; to restore ($PKGRAPH_REMOTE has it); pending (something upstream runs first, and may turn out to change nothing);\n"
              "blocked (a source is missing). Times come from earlier runs, else from the operators' estimates.",
     .example = "pkgraph plan specs/quickstart.yaml\npkgraph plan specs/quickstart.yaml --set svd-init.r=4 --json",
     .options = options,

@@ -261,7 +261,7 @@ static void draw_links(struct layout *l, struct buf *b)
 
 static const char *state_class(enum node_state s)
 {
-    return s == NODE_UPTODATE || s == NODE_DONE ? "ok" : s == NODE_RUN ? "run" : s == NODE_PENDING ? "wait" : "bad";
+    return s == NODE_UPTODATE || s == NODE_DONE ? "ok" : s == NODE_RUN || s == NODE_RESTORE ? "run" : s == NODE_PENDING ? "wait" : "bad";
 }
 
 static void short_name(struct buf *b, const char *id, size_t max)
