@@ -19,11 +19,15 @@ static const char *plain_type(const struct js *t)
     return name && tensor_type_plain(name, &d) == 0 ? dtype_name(d) : name;
 }
 
+/* Descriptors are shared where they say the same: a chain of models has one list. */
 static int describe(struct js *list, const char *name, const struct js *t, const char *dtype)
 {
+    const char *is = js_cstr(js_get(t, "dtype")), *will = dtype ? dtype_name(model_out_dtype(dtype, DT_F32)) : plain_type(t);
+    if (js_len(t) == 3 && js_get(t, "shape") && is && will && strcmp(is, will) == 0 && strcmp(js_cstr(js_get(t, "name")), name) == 0)
+        return js_push(list, js_ref(t));
     struct js *n = js_object();
     int bad = js_set(n, "name", js_new_cstr(name));
-    bad |= js_set(n, "dtype", dtype ? js_new_cstr(dtype_name(model_out_dtype(dtype, DT_F32))) : js_new_cstr(plain_type(t) ? plain_type(t) : "?"));
+    bad |= js_set(n, "dtype", js_new_cstr(will ? will : "?"));
     bad |= js_set(n, "shape", js_ref(js_get(t, "shape")));
     return bad | js_push(list, n);
 }
@@ -32,7 +36,7 @@ struct js *model_out_descriptor(const struct js *base, const char *dtype, bool u
 {
     static const char head[] = "lm_head.weight", embed[] = "model.embed_tokens.weight";
     const struct js *list = js_get(base, "tensors"), *at = NULL;
-    struct js *d = js_object(), *tensors = js_array(), *config = js_copy(js_get(base, "config"));
+    struct js *d = js_object(), *tensors = js_array(), *config = untie ? js_copy(js_get(base, "config")) : js_ref(js_get(base, "config"));
     int bad = 0;
     for (size_t i = 0; untie && i < js_len(list); i++)
         if (js_cstr(js_get(js_at(list, i), "name")) && strcmp(js_cstr(js_get(js_at(list, i), "name")), embed) == 0)
@@ -50,6 +54,13 @@ struct js *model_out_descriptor(const struct js *base, const char *dtype, bool u
     }
     if (!head_done)
         bad |= describe(tensors, head, at, dtype);
+    bool same = js_len(tensors) == js_len(list);
+    for (size_t i = 0; same && i < js_len(list); i++)
+        same = js_at(tensors, i) == js_at(list, i);
+    if (same) {
+        js_free(tensors);
+        tensors = js_ref(list);
+    }
     if (untie)
         bad |= js_set(config, "tie_word_embeddings", js_new_bool(false));
     bad |= js_set(d, "architecture", js_ref(js_get(base, "architecture"))) | js_set(d, "config", config) |

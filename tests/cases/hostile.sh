@@ -38,4 +38,10 @@ quick "nodes of a sweep" "more than 200000 nodes"
 } >s.yaml
 (ulimit -s 256; exec "$PKGRAPH" check s.yaml >.out 2>.err); status=$?; out=$(head -c 500 .out); errors=$(head -c 500 .err)
 is_status 0 "a chain, from its end, on a small stack"; says "20002 nodes"
+for c in "plan s.yaml" "explain s.yaml n20000" "viz s.yaml"; do
+    # shellcheck disable=SC2086
+    (ulimit -s 256; exec "$PKGRAPH" $c >.out 2>.err); status=$?; out=$(tail -c 500 .out); errors=$(head -c 500 .err)
+    case $c in plan*) is_status 2 "$c" ;; *) is_status 0 "$c" ;; esac
+    [ "$(wc -l <.out)" -ge 20000 ] || fail "$c of a chain is short"
+done
 finish

@@ -21,6 +21,7 @@ pk viz s.yaml --format mermaid; says ':::s2'; says 'classDef s2 fill:#d4edda'
 } >big.yaml
 pk viz big.yaml --no-state; is_status 0 "5,000 nodes"
 cp .out big.dot
+pk viz big.yaml --no-state --format mermaid; is_status 0 "5,000 nodes for Mermaid"; [ "$(grep -c -- ' --> ' .out)" = 4999 ] || fail "edges"; case $errors in *maxEdges*) ;; *) fail "nothing about its limits" ;; esac
 command -v dot >/dev/null || { echo "SKIPPED: no Graphviz, its part of the test did not run"; finish; }
 nop big.dot >big.canon || fail "Graphviz does not read 5,000 nodes"
 pk viz s.yaml --format svg -o s.svg; is_status 0 svg; grep -q '</svg>' s.svg || fail "no picture"

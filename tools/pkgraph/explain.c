@@ -342,13 +342,11 @@ static void explain_keyed(struct explainer *x, size_t i, struct js *out)
     js_free(now);
 }
 
-static void explain(struct explainer *x, size_t i, struct js *list)
+static void explain_one(struct explainer *x, size_t i, struct js *list)
 {
     const struct planned *p = &x->s->plan->nodes[i];
     const struct node *n = &x->s->graph->nodes[i];
     struct js *out = list ? js_object() : NULL;
-    if (x->seen[i])
-        return;
     x->seen[i] = true;
     if (out) {
         js_set(out, "node", js_new_cstr(n->id));
@@ -363,16 +361,38 @@ static void explain(struct explainer *x, size_t i, struct js *list)
     explain_keyed(x, i, out);
     if (out)
         js_push(list, out);
-    if (p->keyed)
-        return;
-    for (size_t k = 0; k < n->n_edges; k++) {
-        enum node_state from = x->s->plan->nodes[n->edges[k].from].state;
-        if (from == NODE_UPTODATE || x->seen[n->edges[k].from])
+}
+
+/* The node, then what it waits for, inputs before inputs of inputs. The stack is our own: chains can be long. */
+static int explain(struct explainer *x, size_t i, struct js *list)
+{
+    const struct graph *g = x->s->graph;
+    size_t *stack = calloc(g->n + 1, sizeof *stack), *next = calloc(g->n + 1, sizeof *next), depth = 0;
+    int status = stack && next ? STATUS_DONE : STATUS_FAILED;
+    if (status == STATUS_DONE) {
+        explain_one(x, i, list);
+        stack[depth++] = i;
+    } else {
+        say_error("out of memory");
+    }
+    while (depth) {
+        const struct node *n = &g->nodes[stack[depth - 1]];
+        size_t at = stack[depth - 1], k = next[at]++;
+        if (x->s->plan->nodes[at].keyed || k == n->n_edges) {
+            depth--;
+            continue;
+        }
+        size_t from = (size_t)n->edges[k].from;
+        if (x->seen[from] || x->s->plan->nodes[from].state == NODE_UPTODATE)
             continue;
         if (!list)
             putchar('\n');
-        explain(x, (size_t)n->edges[k].from, list);
+        explain_one(x, from, list);
+        stack[depth++] = from;
     }
+    free(stack);
+    free(next);
+    return status;
 }
 
 static int run_explain(const struct args *a)
@@ -389,15 +409,14 @@ static int run_explain(const struct args *a)
     seen = calloc(s.graph->n + 1, sizeof *seen);
     struct js *list = args_has(a, "json") ? js_array() : NULL;
     struct explainer x = {&s, seen, list != NULL};
-    if (seen)
-        explain(&x, node, list);
-    if (list) {
+    status = seen ? explain(&x, node, list) : STATUS_FAILED;
+    if (list && status == STATUS_DONE) {
         struct buf b = {0};
         js_write_pretty(&b, list);
         buf_putc(&b, '\n');
         status = print_buf(&b);
-        js_free(list);
     }
+    js_free(list);
 out:
     free(seen);
     session_close(&s);

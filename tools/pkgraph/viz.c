@@ -57,6 +57,22 @@ static int write_out(struct buf *text, const char *format, const char *path)
     return rc ? STATUS_FAILED : STATUS_DONE;
 }
 
+/* What renders Mermaid has limits that a diagram cannot raise itself; Graphviz lays out thousands of arrows for minutes. */
+static void warn_size(const struct buf *b, const char *format)
+{
+    enum { MERMAID_EDGES = 500, MERMAID_TEXT = 50000, DOT_EDGES = 2000 };
+    bool mermaid = strcmp(format, "mermaid") == 0;
+    const char *arrow = mermaid ? " --> " : " -> ";
+    size_t edges = 0;
+    for (const char *p = b->p; p && (p = strstr(p, arrow)); p++)
+        edges++;
+    if (mermaid && (edges > MERMAID_EDGES || b->n > MERMAID_TEXT))
+        say("note: %zu arrows, %zu bytes: Mermaid draws %d and %d unless its configuration raises maxEdges and maxTextSize; --only NODE draws less", edges,
+            b->n, MERMAID_EDGES, MERMAID_TEXT);
+    else if (!mermaid && strcmp(format, "dot") != 0 && edges > DOT_EDGES)
+        say("note: %zu arrows: Graphviz takes minutes for so many; --only NODE draws less", edges);
+}
+
 static int run_viz(const struct args *a)
 {
     const char *format = args_get(a, "format"), *path = args_get(a, "output");
@@ -73,6 +89,7 @@ static int run_viz(const struct args *a)
             viz_mermaid(&b, s.graph, &o);
         else
             viz_dot(&b, s.graph, &o);
+        warn_size(&b, format);
         status = write_out(&b, format, path);
     }
     if (status == STATUS_DONE && s.broken)
