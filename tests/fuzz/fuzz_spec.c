@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * fuzz_spec: specifications, mutated by bytes, by words of the language and by lines of each other. Every input must become
- * a graph that keeps its promises or be refused with a message, in little time. With a file as argument: that input once.
+ * a graph that keeps its promises or be refused with a message, in little time. With files as arguments: those inputs once.
  * fuzz_spec -s SEED [SECONDS]: another run of mutations. With -DPKG_LIBFUZZER there is no main, and clang's libFuzzer
  * drives (target fuzz_spec_libfuzzer where the compiler is clang; tests/cases/diag/ is a corpus).
  */
@@ -287,8 +287,10 @@ static int fuzz(uint64_t seed0, double seconds)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "-s") != 0) {
-        one(argv[1], &(struct graph_options){.ops = ops});
+    if (argc > 1 && strcmp(argv[1], "-s") != 0) {
+        for (int i = 1; i < argc; i++)
+            one(argv[i], &(struct graph_options){.ops = ops});
+        printf("%d files\n", argc - 1);
         return 0;
     }
     if (!mkdtemp(folder))
