@@ -10,7 +10,6 @@
 #include "engine/keymap.h"
 #include "engine/plan_private.h"
 #include "engine/share.h"
-#include "runtime/exec/par.h"
 
 const char *node_state_name(enum node_state s)
 {
@@ -123,13 +122,6 @@ char *plan_reason(struct plan *p, size_t i, const char *gone)
 }
 
 /* ---- estimates ---- */
-
-double plan_cost_seconds(const struct op_cost *c)
-{
-    double per_cpu = 3e10, bytes = 1e9;
-    int threads = c->max_threads > 0 && c->max_threads < par_cpus() ? c->max_threads : par_cpus();
-    return c->flops / (per_cpu * threads) + (c->bytes_read + c->bytes_written) / bytes;
-}
 
 static void estimate(struct plan *p, size_t i)
 {
@@ -361,6 +353,7 @@ static int decide_and_use(struct plan *p, bool use, struct err *e)
 
 static void add_up(struct plan *p)
 {
+    plan_scale(p);
     for (size_t i = 0; i < p->graph->n; i++) {
         const struct planned *n = &p->nodes[i];
         p->n_uptodate += n->state == NODE_UPTODATE;

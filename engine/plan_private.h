@@ -18,5 +18,7 @@ int plan_sources(struct plan *p, bool read, const struct progress *progress, str
 bool plan_digest(const struct plan *p, struct digest *out);
 
 double plan_cost_seconds(const struct op_cost *c);
+/* Estimates that come from costs alone, made those of this machine where the operator has run on it. estimate.c */
+void plan_scale(struct plan *p);
 
 #endif
