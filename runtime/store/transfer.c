@@ -254,11 +254,11 @@ static int fetch(struct store *s, struct remote *r, const struct artifact_file *
 }
 
 /* Is the file at hand, here or there? */
-static int is_there(struct store *s, struct remote *r, const struct artifact_file *f, struct err *e)
+static int is_there(struct store *s, struct remote *r, const struct artifact_file *f, const struct progress *p, struct err *e)
 {
     char url[80];
     path_of(url, "cas", &f->digest);
-    int rc = store_has_blob(s, &f->digest, f->bytes) ? 1 : remote_has(r, url, e);
+    int rc = store_has_blob(s, &f->digest, f->bytes) ? 1 : remote_has(r, url, p, e);
     return rc > 0 ? 0 : rc < 0 ? rc : err_set(e, ERR_NOTFOUND, "%s/%s is gone", remote_name(r), url);
 }
 
@@ -274,7 +274,7 @@ int transfer_look(struct store *s, struct remote *r, const struct digest *key, c
         rc = err_set(e, ERR_DAMAGED, "%s/%s: not a record of this key", remote_name(r), url);
     for (size_t i = 0; rc == 0 && i < rec->n_out; i++)
         for (size_t k = 0; rc == 0 && k < rec->out[i].n; k++)
-            rc = is_there(s, r, &rec->out[i].files[k], e);
+            rc = is_there(s, r, &rec->out[i].files[k], p, e);
     buf_release(&b);
     if (rc == 0)
         *out = rec;
