@@ -130,7 +130,7 @@ static int check_place(const struct marking *m, size_t i, size_t begin, size_t e
 /* trained[from..to) = 1, where from and to are the lengths of the rendered prefixes around the content of turn i */
 static int mark_turn(struct marking *m, size_t i, bool last, struct err *e)
 {
-    size_t from, to = m->x->n, begin, end = m->whole.n;
+    size_t from = 0, to = m->x->n, begin, end = m->whole.n;
     buf_clear(&m->text);
     int rc = put_prompt(&m->text, m->r, i + 1, m->form, m->eos_text, e);
     if (rc == 0)
