@@ -225,12 +225,15 @@ static int unknown_node(const struct session *s, const char *text)
     const struct graph *g = s->graph;
     const char **names = calloc(g->n + 1, sizeof *names);
     struct buf same = {0};
-    size_t n = 0, base = strcspn(text, ".@");
+    enum { LISTED = 12 };
+    size_t n = 0, n_same = 0, base = strcspn(text, ".@");
     for (size_t i = 0; names && i < g->n; i++) {
         names[n++] = g->nodes[i].id;
-        if (strlen(g->nodes[i].base) == base && memcmp(g->nodes[i].base, text, base) == 0)
+        if (strlen(g->nodes[i].base) == base && memcmp(g->nodes[i].base, text, base) == 0 && n_same++ < LISTED)
             buf_printf(&same, "%s%s", same.n ? ", " : "", g->nodes[i].id);
     }
+    if (n_same > LISTED)
+        buf_printf(&same, " and %zu more", n_same - LISTED);
     const char *near = names ? nearest_name(text, names, n) : NULL;
     if (same.n)
         say_error("no node \"%s\"; there are %s", text, same.p);
