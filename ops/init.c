@@ -183,13 +183,26 @@ struct slab {
     float *x;
     double range;
     uint64_t seed, stream;
+    size_t from; /* of the piece */
 };
 
 static void fill_slab(void *u, size_t first, size_t n)
 {
     const struct slab *s = u;
-    for (size_t i = first; i < first + n; i++)
+    for (size_t i = s->from + first; i < s->from + first + n; i++)
         s->x[i] = (float)(s->range * rng_normal(s->seed, s->stream, i));
+}
+
+/* In pieces, so that a large matrix can be cancelled; a number depends on its place alone. */
+static int fill_normal(struct slab *s, size_t n, const struct progress *p, struct err *e)
+{
+    const size_t piece = (size_t)1 << 22;
+    int rc = 0;
+    for (; rc == 0 && s->from < n; s->from += piece) {
+        par_slabs(n - s->from < piece ? n - s->from : piece, 65536, fill_slab, s);
+        rc = progress_poll(p, e);
+    }
+    return rc;
 }
 
 static int fill_param(void *u, const char *name, enum module m, bool bias, size_t out, size_t in, struct err *e)
@@ -209,9 +222,9 @@ static int fill_param(void *u, const char *name, enum module m, bool bias, size_
     if (rc == 0 && norm)
         for (size_t i = 0; i < n; i++)
             x[i] = 1;
-    struct slab s = {x, f->range, f->seed, rng_stream(f->seed, name)};
+    struct slab s = {x, f->range, f->seed, rng_stream(f->seed, name), 0};
     if (rc == 0 && !norm && !bias)
-        par_slabs(n, 65536, fill_slab, &s);
+        rc = fill_normal(&s, n, op_progress(f->run), e);
     if (rc == 0) {
         dtype_from_f32(y, f->t, x, n);
         rc = st_write_at(f->w, name, 0, y, n * dtype_size(f->t), e);
@@ -262,7 +275,7 @@ static int write_model_json(struct op_run *r, const struct token_facts *f, const
     if (rc == 0) {
         digest_hex(&d, hex);
         t = tokenizer_json(f, hex);
-        rc = sha_file(weights, &d, NULL, e);
+        rc = progress_sha_file(op_progress(r), weights, &d, NULL, e);
     }
     if (rc == 0) {
         digest_hex(&d, hex);

@@ -31,3 +31,14 @@ int progress_poll(const struct progress *p, struct err *e)
 {
     return progress_cancelled(p) ? err_set(e, ERR_CANCELLED, "cancelled") : 0;
 }
+
+static bool go_on(void *u, uint64_t done)
+{
+    (void)done;
+    return !progress_cancelled(u);
+}
+
+int progress_sha_file(const struct progress *p, const char *path, struct digest *out, uint64_t *bytes, struct err *e)
+{
+    return sha_file_told(path, out, bytes, go_on, (void *)(uintptr_t)p, e);
+}

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "runtime/base/err.h"
+#include "runtime/base/sha.h"
 
 struct progress {
     void *u;
@@ -21,5 +22,7 @@ void progress_update(const struct progress *p, double done, double total, const 
 void progress_warn(const struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool progress_cancelled(const struct progress *p);
 int progress_poll(const struct progress *p, struct err *e); /* 0, or ERR_CANCELLED with "cancelled" */
+/* sha_file that p can cancel: a model of gigabytes takes seconds. p is told nothing. bytes may be NULL. */
+int progress_sha_file(const struct progress *p, const char *path, struct digest *out, uint64_t *bytes, struct err *e);
 
 #endif

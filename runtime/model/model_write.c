@@ -153,7 +153,7 @@ int model_write(const struct model_write *w, const char *safetensors_path, const
     struct js *config = changed_config(w), *json = NULL;
     int rc = config ? write_weights(w, safetensors_path, e) : err_nomem(e, 0, "config.json");
     if (rc == 0)
-        rc = sha_file(safetensors_path, &d, NULL, e);
+        rc = progress_sha_file(w->progress, safetensors_path, &d, NULL, e);
     if (rc == 0) {
         digest_hex(&d, hex);
         rc = model_describe_file(safetensors_path, hex, config, js_get(model_json(w->base), "tokenizer"), &json, e);

@@ -267,12 +267,6 @@ int store_put_bytes(struct store *s, const void *p, size_t n, struct digest *out
     return rc;
 }
 
-static bool go_on(void *u, uint64_t done)
-{
-    (void)done;
-    return !progress_cancelled(u);
-}
-
 int store_put_file(struct store *s, const char *path, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e)
 {
     struct stat st, base;
@@ -290,7 +284,7 @@ int store_put_file(struct store *s, const char *path, const struct progress *p, 
         from = mine;
     }
     if (rc == 0)
-        rc = sha_file_told(from, out, bytes, go_on, (void *)(uintptr_t)p, e);
+        rc = progress_sha_file(p, from, out, bytes, e);
     if (rc == 0)
         rc = renew(s, out, (uint64_t)st.st_size, e);
     if (rc == 0) {

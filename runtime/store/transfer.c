@@ -226,7 +226,7 @@ static int fetch_once(struct store *s, struct remote *r, const struct artifact_f
     else
         resumed = true;
     if (rc == 0)
-        rc = sha_file(path, &d, &bytes, e);
+        rc = progress_sha_file(p, path, &d, &bytes, e);
     if (rc == 0 && (bytes != f->bytes || digest_cmp(&d, &f->digest) != 0)) {
         unlink(path);
         rc = resumed ? 1
