@@ -33,7 +33,8 @@ uint64_t budget_free(void)
     uint64_t machine = number_after(z, "MemAvailable:") * 1024;
     struct cgroup_limits group;
     cgroup_limits("", &group);
-    return machine < group.memory_free ? machine : group.memory_free;
+    uint64_t least = machine < group.memory_free ? machine : group.memory_free;
+    return least ? least : 1; /* known to be none */
 }
 
 uint64_t budget_rss(void)
