@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
@@ -23,14 +24,15 @@
 enum { BLOCK = BAND, ROWS_SLAB = 64, GROUP_BYTES = 48 << 20 };
 
 struct job {
-    float *S;
+    const struct sens_out *out;
     const char *W, *dy, *x;
     enum dtype wt, t;
-    size_t lds, ldw, ldy, ldx, rows, in, col_blocks;
+    size_t ldw, ldy, ldx, rows, in, col_blocks;
     int n_seqs;
     const int32_t *cu;
     size_t row0, group; /* rows of this round */
     struct arranged *seq;  /* of each sequence; NULL: in place */
+    unsigned *finished;    /* of each block of rows of the round: how many of its columns' blocks are done */
     struct first_err err;
 };
 
@@ -47,43 +49,57 @@ VECTOR static void fold(float *restrict S, const float *restrict W, const float 
         S[i] += __builtin_fabsf(W[i] * G[i]);
 }
 
+/* S = where fold has S +=. */
+VECTOR static void fold_fresh(float *restrict S, const float *restrict W, const float *restrict G, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        S[i] = __builtin_fabsf(W[i] * G[i]);
+}
+
 #ifdef __x86_64__
 /* The same with W in bf16, sixteen at a time. */
-__attribute__((target("avx512f"))) static size_t fold_bf16(float *S, const uint16_t *W, const float *G, size_t n)
+__attribute__((target("avx512f"))) static size_t fold_bf16(float *S, const uint16_t *W, const float *G, size_t n, bool fresh)
 {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         __m512i w = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(W + i))), 16);
-        __m512 g = _mm512_mul_ps(_mm512_castsi512_ps(w), _mm512_loadu_ps(G + i));
-        _mm512_storeu_ps(S + i, _mm512_add_ps(_mm512_loadu_ps(S + i), _mm512_abs_ps(g)));
+        __m512 g = _mm512_abs_ps(_mm512_mul_ps(_mm512_castsi512_ps(w), _mm512_loadu_ps(G + i)));
+        _mm512_storeu_ps(S + i, fresh ? g : _mm512_add_ps(_mm512_loadu_ps(S + i), g));
     }
     return i;
 }
 #endif
 
-static void fold_bf16_row(float *S, const uint16_t *W, const float *G, float *row, size_t n)
+static void fold_row(float *S, const float *W, const float *G, size_t n, bool fresh)
+{
+    (fresh ? fold_fresh : fold)(S, W, G, n);
+}
+
+static void fold_bf16_row(float *S, const uint16_t *W, const float *G, float *row, size_t n, bool fresh)
 {
     size_t i = 0;
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx512f"))
-        i = fold_bf16(S, W, G, n);
+        i = fold_bf16(S, W, G, n, fresh);
 #endif
     convert_bf16_row(row, W + i, n - i);
-    fold(S + i, row, G + i, n - i);
+    fold_row(S + i, row, G + i, n - i, fresh);
 }
 
-static void fold_block(const struct job *j, float *S, const char *W, const float *G, float *row, size_t rows, size_t cols)
+static void fold_block(const struct job *j, float *S, const char *W, const float *G, float *row, size_t rows, size_t cols, bool fresh)
 {
     size_t ws = dtype_size(j->wt);
     for (size_t r = 0; r < rows; r++) {
         const void *w = W + r * j->ldw * ws;
+        float *s = S + r * j->out->lds;
         if (j->wt == DT_BF16) {
-            fold_bf16_row(S + r * j->lds, w, G + r * cols, row, cols);
+            fold_bf16_row(s, w, G + r * cols, row, cols, fresh);
             continue;
         }
         if (j->wt == DT_F16)
             convert_f16_row(row, w, cols);
-        fold(S + r * j->lds, j->wt == DT_F32 ? w : row, G + r * cols, cols);
+        fold_row(s, j->wt == DT_F32 ? w : row, G + r * cols, cols, fresh);
     }
 }
 
@@ -99,21 +115,35 @@ static int gradient(const struct job *j, int s, size_t r0, size_t rows, size_t c
     return gemm_serial(GEMM_TN, rows, cols, T, j->t, dy, j->ldy, x, j->ldx, false, G, cols, e);
 }
 
+/* The last block of a run of rows to finish gives it away. */
+static int give(struct job *j, size_t r0, size_t rows, struct err *e)
+{
+    if (!j->out->done || __atomic_add_fetch(&j->finished[r0 / BLOCK], 1, __ATOMIC_ACQ_REL) < j->col_blocks)
+        return 0;
+    return j->out->done(j->out->u, j->row0 + r0, rows, e);
+}
+
 static void one_block(void *u, size_t i)
 {
     struct job *j = u;
     size_t r0 = i / j->col_blocks * BLOCK, c0 = i % j->col_blocks * BLOCK, r = j->row0 + r0;
     size_t rows = j->group - r0 < BLOCK ? j->group - r0 : BLOCK, cols = j->in - c0 < BLOCK ? j->in - c0 : BLOCK;
     struct err e = {0};
-    float *G = scratch_get(SCRATCH_ITEM, (size_t)(BLOCK + 1) * BLOCK * sizeof *G, &e);
+    float *G = scratch_get(SCRATCH_ITEM, (size_t)(BLOCK + 1) * BLOCK * sizeof *G, &e), *S = j->out->S + r * j->out->lds + c0;
     int rc = G ? 0 : e.code;
+    bool fresh = j->out->fresh;
     for (int s = 0; s < j->n_seqs && !rc; s++) {
         if (j->cu[s] == j->cu[s + 1])
             continue;
         rc = gradient(j, s, r0, rows, c0, cols, G, &e);
         if (!rc)
-            fold_block(j, j->S + r * j->lds + c0, j->W + (r * j->ldw + c0) * dtype_size(j->wt), G, G + (size_t)BLOCK * BLOCK, rows, cols);
+            fold_block(j, S, j->W + (r * j->ldw + c0) * dtype_size(j->wt), G, G + (size_t)BLOCK * BLOCK, rows, cols, fresh);
+        fresh = false;
     }
+    for (size_t k = 0; k < rows && fresh; k++)
+        memset(S + k * j->out->lds, 0, cols * sizeof *S);
+    if (!rc)
+        rc = give(j, r0, rows, &e);
     if (rc)
         first_err_put(&j->err, &e);
 }
@@ -176,27 +206,39 @@ static int arrange(struct job *j, size_t *rows, struct err *e)
     return first_err_get(&j->err, e);
 }
 
-int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,
-                    size_t ldx, enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e)
+int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x, size_t ldx,
+              enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e)
 {
-    struct job j = {.S = S, .W = W, .dy = dy, .x = x, .wt = wt, .t = t, .lds = lds, .ldw = ldw, .ldy = ldy, .ldx = ldx,
-                    .rows = rows, .in = in, .n_seqs = n_seqs, .cu = seq_cu};
+    struct job j = {.out = out, .W = W, .dy = dy, .x = x, .wt = wt, .t = t, .ldw = ldw, .ldy = ldy, .ldx = ldx, .rows = rows,
+                    .in = in, .n_seqs = n_seqs, .cu = seq_cu};
     j.col_blocks = (in + BLOCK - 1) / BLOCK;
-    size_t round = rows;
+    size_t round = rows, blocks = (rows + BLOCK - 1) / BLOCK;
     int rc = 0;
+    if (out->done && !(j.finished = malloc((blocks + 1) * sizeof *j.finished)))
+        return err_nomem(e, blocks * sizeof *j.finished, "blocks of scores");
     if (blocked_pays(t) && rows && in && n_seqs > 0) {
         j.seq = calloc((size_t)n_seqs, sizeof *j.seq);
         rc = j.seq ? arrange(&j, &round, e) : err_nomem(e, (size_t)n_seqs * sizeof *j.seq, "the sequences' operands");
     }
     for (; j.row0 < rows && !rc; j.row0 += round) {
         j.group = rows - j.row0 < round ? rows - j.row0 : round;
+        if (j.finished)
+            memset(j.finished, 0, (j.group + BLOCK - 1) / BLOCK * sizeof *j.finished);
         if (j.seq)
             par_for((size_t)n_seqs * ((j.group + ROWS_SLAB - 1) / ROWS_SLAB), arrange_dy, &j);
         par_for((j.group + BLOCK - 1) / BLOCK * j.col_blocks, one_block, &j);
         rc = first_err_get(&j.err, e);
     }
     free(j.seq);
+    free(j.finished);
     return rc;
+}
+
+int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,
+                    size_t ldx, enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e)
+{
+    struct sens_out out = {.S = S, .lds = lds};
+    return sens_fold(&out, W, wt, ldw, dy, ldy, x, ldx, t, rows, in, n_seqs, seq_cu, e);
 }
 
 int sens_accumulate_ref(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy,

@@ -9,14 +9,29 @@
 #ifndef PKG_KERNELS_SENS_H
 #define PKG_KERNELS_SENS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "runtime/base/dtype.h"
 #include "runtime/base/err.h"
 
+/* Where the scores go. fresh: S = instead of S +=, what it held is not read. done (may be NULL): rows [row, row + n) of S
+ * have got everything that this call gives; on any thread of the team, each range once, while others are under way; an
+ * error it returns ends the call. */
+struct sens_out {
+    float *S;
+    size_t lds;
+    bool fresh;
+    int (*done)(void *u, size_t row, size_t n, struct err *e);
+    void *u;
+};
+
 /* W (rows, in) in type wt (F32, BF16 or F16), row stride ldw; t is F32 or BF16. Empty sequences are fine.
  * ERR_NOMEM, ERR_INTERNAL. */
+int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x, size_t ldx,
+              enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e);
+/* The same into S += alone. */
 int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,
                     size_t ldx, enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e);
 int sens_accumulate_ref(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy,

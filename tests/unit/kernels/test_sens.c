@@ -44,6 +44,63 @@ static void check(const struct shape *s, enum dtype wt, enum dtype t, size_t pad
     free(fw), free(fy), free(fx), free(w), free(y), free(x), free(want);
 }
 
+/* fresh overwrites; every row is given away once, finished. */
+struct taken {
+    const float *want;
+    float *S;
+    size_t in;
+    int *times;
+};
+
+static int take_rows(void *u, size_t row, size_t n, struct err *e)
+{
+    struct taken *k = u;
+    (void)e;
+    for (size_t r = row; r < row + n; r++) {
+        __atomic_add_fetch(&k->times[r], 1, __ATOMIC_RELAXED);
+        if (memcmp(k->S + r * k->in, k->want + r * k->in, k->in * sizeof(float)) != 0)
+            __atomic_add_fetch(&k->times[r], 100, __ATOMIC_RELAXED);
+    }
+    return 0;
+}
+
+static int refuse_rows(void *u, size_t row, size_t n, struct err *e)
+{
+    (void)u;
+    (void)n;
+    return row ? 0 : err_set(e, ERR_IO, "row 0 is refused");
+}
+
+static void fresh(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int wt = DT_F32; wt <= DT_F16; wt++) {
+            const struct shape *s = &shapes[i];
+            if (wt != DT_F32 && wt != DT_BF16 && wt != DT_F16)
+                continue;
+            struct err e = {0};
+            size_t n = (size_t)s->cu[s->n_seqs], elements = s->rows * s->in;
+            float *fw = random_floats(elements, 1), *y = random_floats(n * s->rows, 2), *x = random_floats(n * s->in, 3);
+            void *w = typed_copy(fw, elements, (enum dtype)wt);
+            float *want = calloc(elements, sizeof *want), *got = random_floats(elements, 9);
+            int *times = calloc(s->rows, sizeof *times);
+            assert_int_equal(sens_accumulate(want, s->in, w, (enum dtype)wt, s->in, y, s->rows, x, s->in, DT_F32, s->rows, s->in, s->n_seqs,
+                                             s->cu, &e), 0);
+            struct taken k = {want, got, s->in, times};
+            struct sens_out out = {.S = got, .lds = s->in, .fresh = true, .done = take_rows, .u = &k};
+            par_set_threads(2);
+            assert_int_equal(sens_fold(&out, w, (enum dtype)wt, s->in, y, s->rows, x, s->in, DT_F32, s->rows, s->in, s->n_seqs, s->cu, &e), 0);
+            assert_same_bytes(got, want, elements * sizeof *got);
+            for (size_t r = 0; r < s->rows; r++)
+                assert_int_equal(times[r], 1);
+            out.done = refuse_rows;
+            assert_int_equal(sens_fold(&out, w, (enum dtype)wt, s->in, y, s->rows, x, s->in, DT_F32, s->rows, s->in, s->n_seqs, s->cu, &e), ERR_IO);
+            par_set_threads(0);
+            free(fw), free(y), free(x), free(w), free(want), free(got), free(times);
+        }
+}
+
 static void all(void **state)
 {
     (void)state;
@@ -57,6 +114,6 @@ static void all(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all), cmocka_unit_test(fresh)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
