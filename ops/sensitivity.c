@@ -2,15 +2,18 @@
  *
  * sensitivity: S = sum over seed samples of |theta * dL_s/dtheta| for every parameter of the teacher (method.md 1). All
  * samples go end to end through one forward and one backward pass, layer by layer, so that every weight is read once in
- * each direction; the sink (runtime/model/scores.h) keeps the samples apart. Only where memory does not allow it are
- * they divided into groups.
+ * each direction; the sink (runtime/model/scores.h) keeps the samples apart. Where memory is short the inputs of the layers
+ * go to a file, and then each layer takes the samples in parts. Between layers of the backward pass the work can stop and go on.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/op.h"
 #include "ops/lib/inputs.h"
+#include "runtime/base/fs.h"
 #include "runtime/base/guard.h"
 #include "runtime/model/pass.h"
 #include "runtime/model/scores.h"
@@ -114,10 +117,29 @@ static double parameters(const struct model_config *c)
     return n;
 }
 
-/* Of one group, beside the weights. */
-static uint64_t working_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets)
+/* How the work fits into memory: see plan_memory. */
+struct shape {
+    size_t part; /* tokens that go through a layer together */
+    bool spill;  /* the layers' inputs lie in a file */
+};
+
+/* Beside the weights. */
+static uint64_t working_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets, const struct shape *s)
 {
-    return pass_memory(c, t, tokens, targets, true, true) + scores_memory(c, tokens);
+    return pass_parts_memory(c, t, tokens, s->part, targets, s->spill) + scores_memory(c, tokens, s->part < tokens);
+}
+
+/* All tokens at once with everything in memory; else the layers' inputs in a file; else, beside that, parts of the batch,
+ * as large as memory allows and as the longest row at least. */
+static struct shape plan_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets, size_t longest, uint64_t memory)
+{
+    struct shape s = {tokens, false};
+    if (working_memory(c, t, tokens, targets, &s) <= memory)
+        return s;
+    s.spill = true;
+    while (s.part > longest && working_memory(c, t, tokens, targets, &s) > memory)
+        s.part = s.part / 2 > longest ? s.part / 2 : longest;
+    return s;
 }
 
 static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
@@ -131,14 +153,15 @@ static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
         rows = (double)op_int(a, "limit");
     double longest = (double)max_length(a, &c), length = longest < 400 ? longest : 400, tokens = rows * length,
            n = parameters(&c);
-    size_t fit = (size_t)(tokens < 65536 ? tokens : 65536); /* more go in groups */
     enum dtype t = op_compute(a), stored = op_model_dtype(a, "model");
     *cost = (struct op_cost){.flops = 8 * n * tokens,
                              .bytes_read = 2 * n * (double)dtype_size(stored),
                              .bytes_written = n * (strcmp(op_str(a, "dtype"), "bf16") == 0 ? 2 : 4)};
-    uint64_t all = working_memory(&c, t, fit, fit / 2), one = working_memory(&c, t, (size_t)longest, (size_t)longest);
-    one = one > ENOUGH ? one : ENOUGH; /* less than all of it: groups, see score() */
-    cost->peak_memory = (all < one ? all : one) + weights_memory(&c, stored, t, WEIGHTS_STREAMED);
+    size_t all = (size_t)tokens, one = (size_t)longest < all ? (size_t)longest : all;
+    const struct shape largest = {all, false}, least = {one, true};
+    uint64_t want = working_memory(&c, t, all, all / 2, &largest), need = working_memory(&c, t, all, all / 2, &least);
+    need = need > ENOUGH ? need : ENOUGH;
+    cost->peak_memory = (want < need ? want : need) + weights_memory(&c, stored, t, WEIGHTS_STREAMED);
 }
 
 /* ---- samples ---- */
@@ -235,40 +258,21 @@ static int encode(struct op_run *r, struct model *m, const struct op_dataset *d,
     return rc;
 }
 
-/* ---- groups ---- */
+/* ---- the pass ---- */
 
-struct group {
-    size_t first, n, tokens, targets;
-};
-
-/* As many samples as memory allows; one at least. */
-static struct group next_group(const struct samples *s, size_t first, const struct model_config *c, enum dtype t,
-                               uint64_t memory)
+static int pack(const struct samples *s, struct batch *b, int32_t **memory, struct err *e)
 {
-    struct group g = {first, 0, 0, 0};
-    while (first + g.n < s->n) {
-        const struct encoded *x = &s->v[first + g.n].x;
-        uint64_t need = working_memory(c, t, g.tokens + x->n, g.targets + x->n_target);
-        if (g.n && (need > memory || g.tokens + x->n > INT32_MAX / 2))
-            break;
-        g.n++;
-        g.tokens += x->n;
-        g.targets += x->n_target;
-    }
-    return g;
-}
-
-static int pack(const struct samples *s, const struct group *g, struct batch *b, int32_t **memory, struct err *e)
-{
-    size_t n = g->n, ints = 2 * (n + 1) + g->tokens + 2 * g->targets;
+    size_t n = s->n, ints = 2 * (n + 1) + s->tokens + 2 * s->targets;
+    if (s->tokens > INT32_MAX / 2)
+        return err_set(e, ERR_INPUT, "%zu tokens in %zu rows are more than one pass can index; use fewer rows (limit)", s->tokens, n);
     int32_t *p = *memory = malloc(ints * sizeof *p), *cu = p, *tcu = cu + n + 1, *ids = tcu + n + 1,
-            *pos = ids + g->tokens, *id = pos + g->targets;
+            *pos = ids + s->tokens, *id = pos + s->targets;
     if (!p)
         return err_nomem(e, ints * sizeof *p, "the packed samples");
     int32_t at = 0, k = 0;
     cu[0] = tcu[0] = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct encoded *x = &s->v[g->first + i].x;
+        const struct encoded *x = &s->v[i].x;
         memcpy(ids + at, x->ids, x->n * sizeof *ids);
         for (size_t t = 1; t < x->n; t++)
             if (x->trained[t]) {
@@ -285,10 +289,10 @@ static int pack(const struct samples *s, const struct group *g, struct batch *b,
 }
 
 /* Losses from sums; ERR_INPUT names the first row whose loss is not finite. */
-static int take_losses(struct samples *s, const struct group *g, const double *sums, struct err *e)
+static int take_losses(struct samples *s, const double *sums, struct err *e)
 {
-    for (size_t i = 0; i < g->n; i++) {
-        struct sample *v = &s->v[g->first + i];
+    for (size_t i = 0; i < s->n; i++) {
+        struct sample *v = &s->v[i];
         v->loss = sums[i] / (double)v->x.n_target;
         if (!isfinite(v->loss))
             return err_set(
@@ -299,30 +303,41 @@ static int take_losses(struct samples *s, const struct group *g, const double *s
     return 0;
 }
 
-static int run_group(struct op_run *r, const struct weights *w, struct scores *scores, struct samples *s,
-                     const struct group *g, double done, struct err *e)
-{
+/* Where the work stands, for checkpoints. */
+struct work {
+    struct op_run *r;
+    struct samples *s;
+    struct scores *scores;
     struct batch b;
-    int32_t *memory = NULL;
-    double *loss = calloc(g->n, sizeof *loss), total;
-    struct pass_options o = {.weights = w,
-                             .recompute = true,
-                             .progress = op_progress(r),
-                             .progress_done = done,
-                             .progress_total = (double)s->tokens};
-    struct grad_sink sink = scores_sink(scores);
-    int rc = loss ? pack(s, g, &b, &memory, e) : err_nomem(e, g->n * sizeof *loss, "losses");
-    if (!rc)
-        rc = scores_batch(scores, &b, e);
-    if (!rc) {
-        rc = pass_backward(&o, &b, &sink, loss, &total, e);
-        if (rc == 0 || rc == ERR_INPUT) { /* scores that are not finite: the row is the better place to name */
-            int lost = take_losses(s, g, loss, e);
-            rc = lost ? lost : rc;
-        }
+    double *loss;
+    int layers;
+    char *partial, *state; /* files */
+    time_t saved;
+    double interval;       /* seconds */
+};
+
+static time_t seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
+/* Between layers: a checkpoint when it is time for one, or when the work is cancelled. */
+static int at_point(void *u, const struct pass_point *p, struct err *e)
+{
+    struct work *w = u;
+    bool cancelled = progress_cancelled(op_progress(w->r));
+    if (p->layer == w->layers && take_losses(w->s, w->loss, e))
+        return e->code;
+    if (p->layer == 0 || (!cancelled && (double)(seconds() - w->saved) < w->interval))
+        return 0;
+    int rc = scores_save(w->scores, w->state, p, w->loss, e);
+    w->saved = seconds();
+    if (rc && rc != ERR_NOMEM && !cancelled) { /* the work itself can go on */
+        progress_warn(op_progress(w->r), "no checkpoint: %s", e->msg);
+        rc = 0;
     }
-    free(memory);
-    free(loss);
     return rc;
 }
 
@@ -358,47 +373,121 @@ static int write_json(struct op_run *r, const struct samples *s, const struct mo
     return rc;
 }
 
+/* The point to go on from, if an earlier run left one. */
+static int go_on(struct work *w, struct pass_point *from, bool *found, struct err *e)
+{
+    int rc = scores_go_on(w->scores, w->state, from, w->loss, e);
+    *found = rc == 0;
+    if (rc == ERR_DAMAGED)
+        progress_warn(op_progress(w->r), "the checkpoint is left aside: %s", e->msg);
+    if (*found)
+        progress_warn(op_progress(w->r), "going on after layer %d of %d: those above are done", from->layer, w->layers);
+    return rc == ERR_DAMAGED || rc == ERR_NOTFOUND ? 0 : rc;
+}
+
+static void say_shape(const struct work *w, const struct shape *s)
+{
+    if (!s->spill)
+        return;
+    char parts[96] = "";
+    if (s->part < w->s->tokens)
+        snprintf(parts, sizeof parts, ", and each layer takes them in parts of %zu tokens", s->part);
+    progress_warn(op_progress(w->r),
+                  "the budget of %llu MiB does not hold the activations of %zu tokens: the layers' inputs lie in a temporary file%s. "
+                  "It takes longer, the scores are the same but for rounding; --mem gives more",
+                  (unsigned long long)(op_memory(w->r) >> 20), w->s->tokens, parts);
+}
+
+/* Forward and backward of all samples into the scores. */
+static int run_pass(struct work *w, const struct weights *weights, const struct shape *shape, const char *folder, struct err *e)
+{
+    struct pass_point from;
+    struct pass_options o = {.weights = weights,
+                             .recompute = true,
+                             .progress = op_progress(w->r),
+                             .progress_total = (double)w->s->tokens,
+                             .part_tokens = shape->part < w->s->tokens ? shape->part : 0,
+                             .spill = shape->spill ? folder : NULL,
+                             .point = at_point,
+                             .point_u = w};
+    struct grad_sink sink = scores_sink(w->scores);
+    bool found = false;
+    double total;
+    int rc = scores_batch(w->scores, &w->b, e);
+    if (!rc)
+        rc = go_on(w, &from, &found, e);
+    o.from = found ? &from : NULL;
+    if (rc)
+        return rc;
+    rc = pass_backward(&o, &w->b, &sink, w->loss, &total, e);
+    if (rc == 0 || rc == ERR_INPUT) { /* scores that are not finite: the row is the better place to name */
+        struct err lost;
+        if (take_losses(w->s, w->loss, &lost)) {
+            *e = lost;
+            rc = e->code;
+        }
+    }
+    return rc;
+}
+
+static int begin_work(struct work *w, char **folder, struct err *e)
+{
+    const char *dir;
+    int rc = op_checkpoint_dir(w->r, &dir, e);
+    if (rc)
+        return rc;
+    w->partial = fs_join(dir, "scores.partial");
+    w->state = fs_join(dir, "state.safetensors");
+    *folder = fs_join(dir, ".");
+    w->loss = calloc(w->s->n, sizeof *w->loss);
+    w->saved = seconds();
+    w->interval = op_is_set(op_run_args(w->r), "save_interval") ? op_float(op_run_args(w->r), "save_interval") : 0;
+    return w->partial && w->state && *folder && w->loss ? 0 : err_nomem(e, 4096, "a checkpoint");
+}
+
 static int score(struct op_run *r, struct model *m, struct samples *s, struct err *e)
 {
     const struct op_args *a = op_run_args(r);
     const struct model_config *c = model_config(m);
     enum dtype t = op_compute(a);
     struct scores_options o = {.model = m, .dtype = strcmp(op_str(a, "dtype"), "bf16") == 0 ? DT_BF16 : DT_F32};
-    struct weights *w = NULL;
-    struct scores *scores = NULL;
+    struct weights *weights = NULL;
+    struct work w = {.r = r, .s = s, .layers = c->num_hidden_layers};
+    char *folder = NULL;
+    int32_t *packed = NULL;
     double *layers = calloc((size_t)c->num_hidden_layers, sizeof *layers), modules[MOD_COUNT];
     uint64_t memory = op_memory(r), fixed = weights_memory(c, op_model_dtype(a, "model"), t, WEIGHTS_STREAMED);
-    memory = memory > fixed ? memory - fixed : 0;
-    size_t done = 0;
+    struct shape shape = plan_memory(c, t, s->tokens, s->targets, s->longest, memory > fixed ? memory - fixed : 0);
     wanted_modules(a, o.wanted);
-    for (size_t i = 0; i < s->n; o.batches++)
-        i += next_group(s, i, c, t, memory).n;
     int rc = layers ? op_out_file(r, "scores", "scores.safetensors", &o.path, e) : err_nomem(e, 4096, "layers");
     if (!rc)
-        rc = weights_new(m, t, WEIGHTS_STREAMED, &w, e);
+        rc = begin_work(&w, &folder, e);
     if (!rc)
-        rc = scores_new(&o, &scores, e);
-    if (!rc && o.batches > 1)
-        progress_warn(op_progress(r),
-                      "the budget of %llu MiB holds the activations of some rows only: the %zu rows (%zu tokens) go in %d "
-                      "groups, and each reads the weights again; the scores are the same. --mem gives more",
-                      (unsigned long long)(op_memory(r) >> 20), s->n, s->tokens, o.batches);
-    for (size_t i = 0; i < s->n && !rc;) {
-        struct group g = next_group(s, i, c, t, memory);
-        rc = run_group(r, w, scores, s, &g, (double)done, e);
-        done += g.tokens;
-        i += g.n;
+        rc = pack(s, &w.b, &packed, e);
+    if (!rc)
+        rc = weights_new(m, t, WEIGHTS_STREAMED, &weights, e);
+    o.partial = w.partial;
+    if (!rc)
+        rc = scores_new(&o, &w.scores, e);
+    if (!rc) {
+        say_shape(&w, &shape);
+        rc = run_pass(&w, weights, &shape, folder, e);
     }
     if (!rc)
-        rc = scores_end(scores, layers, modules, e);
+        rc = scores_end(w.scores, layers, modules, e);
     if (rc == ERR_INPUT && scores_check_weights(m, e)) /* a damaged weight is the cause: its name, not the row's */
         rc = e->code;
     if ((!rc || rc == ERR_INPUT) && guard_check(e)) /* a file that shrank reads as zeros */
         rc = e->code;
     if (!rc)
         rc = write_json(r, s, c, o.wanted, layers, modules, e);
-    scores_free(scores);
-    weights_free(w);
+    scores_free(w.scores);
+    weights_free(weights);
+    free(w.partial);
+    free(w.state);
+    free(w.loss);
+    free(folder);
+    free(packed);
     free(layers);
     return rc;
 }
@@ -468,18 +557,26 @@ static const struct param_def params[] = {
      .choices = "seed|train",
      .help = "seed: the published form of seed samples (answer, EOS text); train: the form that training uses (answer, "
              "blank line, EOS)"},
+    {.name = "save_interval",
+     .type = PARAM_DURATION,
+     .fallback = "30s",
+     .min = 0,
+     .max = 1e9,
+     .flags = PARAM_NOKEY,
+     .help = "how often a checkpoint is written, between layers; 0: after each"},
     PARAM_COMPUTE,
     {0},
 };
 
 const struct op op_sensitivity = {
     .name = "sensitivity",
-    .version = 1,
+    .version = 2,
     .summary = "Score every parameter of the teacher on seed samples: sum of |W * dL/dW|",
     .doc = "The loss of a sample is the mean cross entropy over its target tokens; the absolute value is taken per "
            "sample, before the sum. All samples go through "
-           "one forward and one backward pass, so that weights are read once in each direction; they are divided only "
-           "when memory is short. A row without a "
+           "one forward and one backward pass, layer by layer, so that weights are read once in each direction. When memory is short, the inputs of "
+           "the layers lie in a temporary file, and then each layer takes the samples in parts. A stopped run goes on from the last "
+           "checkpoint, with the same bytes. A row without a "
            "target token (its prompt fills max_length) is skipped with a warning. A tied embedding is one parameter: "
            "both its gradients are added first.",
     .inputs = inputs,

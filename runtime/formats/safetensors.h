@@ -7,6 +7,7 @@
 #ifndef PKG_FORMATS_SAFETENSORS_H
 #define PKG_FORMATS_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,11 @@ const char *st_path(const struct st_file *f);
  * Metadata {"format": "pt"}. The file appears under its name only when st_write_end succeeds (temporary name, rename).*/
 struct st_writer;
 int st_writer_new(const char *path, struct st_writer **out, struct err *e);
+/* The same, but the unfinished file is `partial`, on the same file system: it stays there when the writer is freed early, and a
+ * writer of the same declarations goes on in it: st_write_begin then leaves the data that it holds and says so. */
+int st_writer_new_partial(const char *path, const char *partial, struct st_writer **out, struct err *e);
+bool st_writer_goes_on(const struct st_writer *w);
+int st_write_sync(struct st_writer *w, struct err *e); /* what was written so far is on the disk */
 int st_declare(struct st_writer *w, const char *name, enum dtype t, int ndim, const size_t *shape, struct err *e);
 int st_write_begin(struct st_writer *w, struct err *e);             /* sorts the names, writes the header */
 size_t st_writer_count(const struct st_writer *w);

@@ -28,31 +28,55 @@ struct st_writer {
     size_t written;         /* by st_write, what is gathered included */
     struct buf gathered;    /* of st_write */
     bool begun, anywhere, ended, unsynced;
+    bool keep;    /* the unfinished file outlives the writer */
+    bool goes_on; /* it was there, with this header */
 };
 
-int st_writer_new(const char *path, struct st_writer **out, struct err *e)
+/* tmp: taken over. */
+static int open_writer(const char *path, char *tmp, bool keep, struct st_writer **out, struct err *e)
 {
-    *out = NULL;
     struct st_writer *w = calloc(1, sizeof *w);
-    if (!w)
+    *out = NULL;
+    if (!w || !tmp || !(w->path = strdup(path))) {
+        free(w);
+        free(tmp);
         return err_nomem(e, sizeof *w, path);
-    w->fd = -1;
-    w->path = strdup(path);
-    size_t n = strlen(path) + 8;
-    w->tmp = malloc(n);
-    if (!w->path || !w->tmp) {
-        st_writer_free(w);
-        return err_nomem(e, n, path);
     }
-    snprintf(w->tmp, n, "%s.XXXXXX", path);
-    w->fd = mkostemp(w->tmp, O_CLOEXEC);
+    w->tmp = tmp;
+    w->keep = keep;
+    w->fd = keep ? open(tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0644) : mkostemp(tmp, O_CLOEXEC);
     if (w->fd < 0) {
-        int rc = err_errno(e, "%s: cannot create a temporary file beside it", path);
+        int rc = keep ? err_errno(e, "%s", tmp) : err_errno(e, "%s: cannot create a temporary file beside it", path);
+        w->keep = true; /* there is nothing to remove */
         st_writer_free(w);
         return rc;
     }
     *out = w;
     return 0;
+}
+
+int st_writer_new(const char *path, struct st_writer **out, struct err *e)
+{
+    size_t n = strlen(path) + 8;
+    char *tmp = malloc(n);
+    if (tmp)
+        snprintf(tmp, n, "%s.XXXXXX", path);
+    return open_writer(path, tmp, false, out, e);
+}
+
+int st_writer_new_partial(const char *path, const char *partial, struct st_writer **out, struct err *e)
+{
+    return open_writer(path, strdup(partial), true, out, e);
+}
+
+bool st_writer_goes_on(const struct st_writer *w)
+{
+    return w->goes_on;
+}
+
+int st_write_sync(struct st_writer *w, struct err *e)
+{
+    return fdatasync(w->fd) < 0 ? err_errno(e, "%s: write", w->tmp) : 0;
 }
 
 int st_declare(struct st_writer *w, const char *name, enum dtype t, int ndim, const size_t *shape, struct err *e)
@@ -120,6 +144,36 @@ static void header_text(const struct st_writer *w, struct buf *b)
         buf_putc(b, ' ');
 }
 
+/* Does the file begin with this and have its full size? */
+static bool file_begins(int fd, const void *head, size_t n, size_t size)
+{
+    struct stat st;
+    char *have = malloc(n);
+    bool same = have && fstat(fd, &st) == 0 && (size_t)st.st_size == size && pread(fd, have, n, 0) == (ssize_t)n &&
+                memcmp(have, head, n) == 0;
+    free(have);
+    return same;
+}
+
+/* Header and room; or the file that is there already. */
+static int begin_file(struct st_writer *w, const void *head, size_t n, struct err *e)
+{
+    if (w->keep && file_begins(w->fd, head, n, w->data_at + w->data_n)) {
+        w->goes_on = true;
+        return 0;
+    }
+    if (w->keep && ftruncate(w->fd, 0) < 0)
+        return err_errno(e, "%s", w->tmp);
+    if (w->data_n >= LARGE || w->keep) { /* the disk refuses now rather than after the work; sparse where that is not supported */
+        int no = posix_fallocate(w->fd, 0, (off_t)(w->data_at + w->data_n));
+        if (no == ENOSPC || no == EDQUOT || no == EFBIG) {
+            errno = no;
+            return err_errno(e, "%s: %zu bytes", w->path, w->data_at + w->data_n);
+        }
+    }
+    return write_at(w, 0, head, n, e);
+}
+
 int st_write_begin(struct st_writer *w, struct err *e)
 {
     if (w->n)
@@ -134,21 +188,14 @@ int st_write_begin(struct st_writer *w, struct err *e)
     for (int i = 0; i < 8; i++)
         head.p[i] = (char)((uint64_t)(head.n - 8) >> 8 * i);
     w->data_at = head.n;
-    int rc = write_at(w, 0, head.p, head.n, e);
-    buf_release(&head);
     size_t at = w->data_at;
     for (size_t i = 0; i < w->n; i++) {
         w->tensors[i].offset = at;
         at += w->tensors[i].bytes;
     }
     w->data_n = at - w->data_at;
-    if (rc == 0 && w->data_n >= LARGE) { /* the disk refuses now rather than after the work; sparse where that is not supported */
-        int no = posix_fallocate(w->fd, 0, (off_t)at);
-        if (no == ENOSPC || no == EDQUOT || no == EFBIG) {
-            errno = no;
-            rc = err_errno(e, "%s: %zu bytes", w->path, at);
-        }
-    }
+    int rc = begin_file(w, head.p, head.n, e);
+    buf_release(&head);
     w->begun = rc == 0;
     return rc;
 }
@@ -224,7 +271,7 @@ void st_writer_free(struct st_writer *w)
         return;
     if (w->fd >= 0)
         close(w->fd);
-    if (!w->ended && w->tmp)
+    if (!w->ended && w->tmp && !w->keep)
         unlink(w->tmp);
     arena_release(&w->arena);
     buf_release(&w->gathered);

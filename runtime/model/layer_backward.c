@@ -44,12 +44,12 @@ static int give_linear(struct run *r, const struct back *b, size_t out, size_t i
     int rc = 0;
     if (wants_linear(r)) {
         struct grad_linear g = {.layer = b->layer, .mod = b->m, .rows = out, .in = in, .n = r->T, .t = r->t, .dy = b->dyc,
-                                .x = b->xc, .ldy = out, .ldx = in, .n_seqs = r->b->n_seqs, .seq_cu = r->b->cu};
+                                .x = b->xc, .ldy = out, .ldx = in, .first_seq = r->part_seq, .n_seqs = r->b->n_seqs, .seq_cu = r->b->cu};
         rc = r->sink->linear(r->sink->u, &g, e);
     }
     if (rc == 0 && wants_vector(r) && r->lw.b[b->m]) {
         struct grad_vector g = {.layer = b->layer, .mod = b->m, .bias = true, .n = out, .tokens = r->T, .dy = b->dyf,
-                                .n_seqs = r->b->n_seqs, .seq_cu = r->b->cu};
+                                .first_seq = r->part_seq, .n_seqs = r->b->n_seqs, .seq_cu = r->b->cu};
         rc = r->sink->vector(r->sink->u, &g, e);
     }
     return rc;
@@ -76,7 +76,7 @@ static int norm_back(struct run *r, int layer, enum module m, const float *x, co
     if (wants_vector(r)) {
         rmsnorm_xhat(r->n, x, rstd, r->T, r->d);
         struct grad_vector g = {.layer = layer, .mod = m, .n = r->d, .tokens = r->T, .dy = r->dn, .xhat = r->n,
-                                .n_seqs = r->b->n_seqs, .seq_cu = r->b->cu};
+                                .first_seq = r->part_seq, .n_seqs = r->b->n_seqs, .seq_cu = r->b->cu};
         int rc = r->sink->vector(r->sink->u, &g, e);
         if (rc != 0)
             return rc;

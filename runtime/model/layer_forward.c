@@ -86,18 +86,23 @@ int layer_forward(struct run *r, int layer, const float *x, float *y, const stru
     return linear(r, layer, MOD_DOWN, xc, r->fa, true, y, s->uc[MOD_DOWN], e);
 }
 
+static int forward_part(struct run *r, int l, struct err *e)
+{
+    return layer_forward(r, l, run_layer_input(r, l), run_layer_input(r, l + 1), &r->saved[r->keep ? l : 0], e);
+}
+
 int run_forward(struct run *r, struct err *e)
 {
     const struct pass_options *o = r->o;
-    int rc = embed_forward(r, run_layer_input(r, 0), e);
-    for (int l = 0; rc == 0 && l < r->L; l++) {
-        rc = progress_poll(o->progress, e);
-        if (rc == 0)
-            rc = weights_acquire(r->w, l, &r->lw, e);
+    int rc = embed_forward(r, run_layer_input(r, 0), e), end = o->from ? o->from->layer - 1 : r->L; /* inputs that are needed */
+    for (int l = 0; rc == 0 && l < end; l++) {
+        rc = weights_acquire(r->w, l, &r->lw, e);
         if (rc != 0)
             break;
-        rc = layer_forward(r, l, run_layer_input(r, l), run_layer_input(r, l + 1), &r->saved[r->keep ? l : 0], e);
+        rc = run_parts(r, forward_part, l, e);
         weights_release(r->w, l);
+        if (r->spill)
+            spill_aside(r->spill, (size_t)l);
         if (o->progress_total > 0) {
             double share = (double)(l + 1) / r->L / (r->backward ? 3 : 1);
             progress_update(o->progress, o->progress_done + (double)r->T * share, o->progress_total, "tokens");

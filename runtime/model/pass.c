@@ -51,10 +51,12 @@ static int begin(struct run *r, const struct pass_options *o, const struct batch
                  bool backward, struct pass_work **own, struct err *e)
 {
     struct run_shape s = {.T = (size_t)b->cu[b->n_seqs], .N = targets, .n_seqs = (size_t)b->n_seqs, .max_seq = max_seq,
-                          .backward = backward,                          .keep = backward && !o->recompute};
+                          .part = pass_part(b->cu, b->n_seqs, o->part_tokens), .backward = backward, .keep = backward && !o->recompute};
+    if ((o->part_tokens || o->spill || o->point || o->from) && (s.keep || (o->lora && o->lora->n)))
+        return err_set(e, ERR_INTERNAL, "parts of a batch want recompute and no adapters");
     struct pass_work *w = o->work;
     int rc = w ? 0 : pass_work_new(own, e);
-    r->b = b;
+    r->b = r->whole = b;
     rc = rc == 0 ? run_begin(r, o, &s, w ? w : *own, e) : rc;
     for (int q = 0; rc == 0 && q < b->n_seqs; q++)
         for (int32_t t = b->cu[q]; t < b->cu[q + 1]; t++)
@@ -106,27 +108,53 @@ int pass_logits(const struct pass_options *o, const struct batch *b, const int32
     return rc;
 }
 
+/* The top layer's activations are those of the forward pass when they were the last thing made. */
+static int backward_part(struct run *r, int l, struct err *e)
+{
+    const struct saved *saved = &r->saved[r->keep ? l : 0];
+    bool there = r->keep || (l == r->L - 1 && r->part_room == r->all && !r->o->from);
+    int rc = there ? 0 : layer_forward(r, l, run_layer_input(r, l), NULL, saved, e);
+    return rc ? rc : layer_backward(r, l, saved, e);
+}
+
+static int give_point(const struct run *r, int layer, struct err *e)
+{
+    struct pass_point p = {layer, r->dres};
+    return r->o->point ? r->o->point(r->o->point_u, &p, e) : 0;
+}
+
 static int backward_layers(struct run *r, struct err *e)
 {
     const struct pass_options *o = r->o;
     int rc = 0;
-    for (int l = r->L - 1; rc == 0 && l >= r->lowest; l--) {
-        const struct saved *s = &r->saved[r->keep ? l : 0];
-        rc = progress_poll(o->progress, e);
-        if (rc == 0)
-            rc = weights_acquire(r->w, l, &r->lw, e);
+    for (int l = (o->from ? o->from->layer : r->L) - 1; rc == 0 && l >= r->lowest; l--) {
+        rc = weights_acquire(r->w, l, &r->lw, e);
         if (rc != 0)
             break;
-        if (!r->keep && l < r->L - 1)
-            rc = layer_forward(r, l, run_layer_input(r, l), NULL, s, e);
-        if (rc == 0)
-            rc = layer_backward(r, l, s, e);
+        rc = run_parts(r, backward_part, l, e);
         weights_release(r->w, l);
+        if (r->spill)
+            spill_drop(r->spill, (size_t)l);
         double share = (1 + 2.0 * (r->L - l) / r->L) / 3;
         if (o->progress_total > 0)
             progress_update(o->progress, o->progress_done + (double)r->T * share, o->progress_total, "tokens");
+        if (rc == 0)
+            rc = give_point(r, l, e);
     }
     return rc;
+}
+
+/* The head, or what it left when a run was stopped. */
+static int backward_head(struct run *r, double *seq_loss, double *total, struct err *e)
+{
+    if (!r->o->from) {
+        int rc = head_loss(r, run_layer_input(r, r->L), seq_loss, total, e);
+        if (rc == 0 && r->spill)
+            spill_drop(r->spill, (size_t)r->L);
+        return rc == 0 ? give_point(r, r->L, e) : rc;
+    }
+    memcpy(r->dres, r->o->from->dres, r->all * r->d * sizeof *r->dres);
+    return 0;
 }
 
 int pass_backward(const struct pass_options *o, const struct batch *b, const struct grad_sink *sink, double *seq_loss,
@@ -145,7 +173,7 @@ int pass_backward(const struct pass_options *o, const struct batch *b, const str
     if (rc == 0)
         rc = run_forward(&r, e);
     if (rc == 0)
-        rc = head_loss(&r, run_layer_input(&r, r.L), seq_loss, total, e);
+        rc = backward_head(&r, seq_loss, total, e);
     if (rc == 0)
         rc = backward_layers(&r, e);
     if (rc == 0 && sink && sink->embed)
@@ -154,6 +182,12 @@ int pass_backward(const struct pass_options *o, const struct batch *b, const str
         rc = embed_backward(&r, r.dres, e);
     pass_work_free(own);
     return rc;
+}
+
+uint64_t pass_parts_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets, bool spill)
+{
+    struct run_shape s = {.T = tokens, .N = targets, .part = part, .backward = true, .spill = spill};
+    return run_memory(c, compute, &s);
 }
 
 uint64_t pass_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t targets, bool backward, bool recompute)

@@ -38,9 +38,9 @@ struct batch {
 /* What the backward pass gives away. A NULL function means "not wanted" (and is not computed).
  *
  * linear: the gradient of rows [row0, row0 + rows) of weight (layer, mod) is dW = dY^T X, dY (n, rows), X (n, in), both in
- *   type t (the compute type), row strides ldy, ldx in elements. Row ranges of one weight come in ascending order and
- *   cover it once per call of pass_backward, except lm_head, which may come in several chunks of tokens whose boundaries
- *   are sequence boundaries: all rows for one chunk, then the next chunk. As many whole sequences as fit the logits buffer
+ *   type t (the compute type), row strides ldy, ldx in elements. A layer's weights come whole, once for every part of the
+ *   batch (part_tokens: runs of whole sequences; without it there is one part). lm_head
+ *   may come in several chunks of tokens whose boundaries are sequence boundaries: all rows for one chunk, then the next chunk. As many whole sequences as fit the logits buffer
  *   make a chunk with row0 = 0, rows = V; a sequence whose targets alone do not fit comes as blocks of the vocabulary
  *   (row0 ascending), after a first pass for its log-sum-exp. seq_cu[0..n_seqs] cut the n rows into sequences
  *   first_seq .. first_seq + n_seqs - 1 (a sequence may be empty); the rows of lm_head are the chunk's targets. With soft
@@ -66,7 +66,7 @@ struct grad_vector {
     bool bias;
     size_t n, tokens;
     const float *dy, *xhat; /* row stride n */
-    int n_seqs;
+    int first_seq, n_seqs;
     const int32_t *seq_cu;
 };
 struct grad_sink {
@@ -86,6 +86,13 @@ struct pass_options;
  * pages need not be zeroed again) with every larger batch. ERR_NOMEM. */
 int pass_work_reserve(struct pass_work *w, const struct pass_options *o, size_t tokens, size_t targets, bool backward, struct err *e);
 
+/* Stopping and going on between layers of the backward pass (recompute, no adapters). dres (T, d) f32: the gradient of the
+ * input of layer `layer`, whose backward pass and that of all above is over (L: the head's). */
+struct pass_point {
+    int layer;
+    const float *dres;
+};
+
 struct pass_options {
     const struct weights *weights;
     struct lora *lora;           /* NULL: none. Gradients go into its accumulators when it is trainable */
@@ -98,6 +105,14 @@ struct pass_options {
     /* pass_loss: is given the logits (n, V) of targets first .. first + n, ascending, whatever is in them; may be NULL */
     int (*logits)(void *u, size_t first, size_t n, const float *logits, struct err *e);
     void *logits_u;
+    /* The next four: recompute only, without adapters. They change where things lie and when, not the results
+     * (parts: their last bits, because products have other shapes). */
+    size_t part_tokens;          /* each layer takes runs of whole sequences of at most so many tokens (one sequence at
+                                    least), so that the activations of a layer are those of one run; 0: all at once */
+    const char *spill;           /* folder for a file that holds the layers' inputs; NULL: memory does */
+    int (*point)(void *u, const struct pass_point *p, struct err *e); /* called at every such place; NULL: never */
+    void *point_u;
+    const struct pass_point *from; /* go on from there; head and losses are left out; NULL: from the beginning */
     size_t head_bytes;           /* bound of the logits buffer; 0: 384 MiB. For tests */
 };
 
@@ -111,6 +126,11 @@ int pass_backward(const struct pass_options *o, const struct batch *b, const str
 
 /* Logits (n, vocab_size) f32 at the given packed positions. */
 int pass_logits(const struct pass_options *o, const struct batch *b, const int32_t *pos, int n, float *logits, struct err *e);
+
+/* Tokens of the largest part that a batch of sequences cu[0 .. n_seqs] is cut into with part_tokens = most. */
+size_t pass_part(const int32_t *cu, int n_seqs, size_t most);
+/* Estimated peak bytes of pass_backward with recompute, without adapters: parts of `part` tokens, layer inputs in a file or not. */
+uint64_t pass_parts_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets, bool spill);
 
 /* Estimated peak bytes, without adapters, of pass_backward (or of pass_loss when !backward) beyond the weights. */
 uint64_t pass_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t targets, bool backward, bool recompute);

@@ -22,6 +22,7 @@ void pass_work_free(struct pass_work *w)
         return;
     big_free(w->p, w->bytes);
     rope_free(w->rope);
+    spill_close(&w->spill);
     free(w);
 }
 
@@ -138,8 +139,9 @@ static void lay_head(struct run *r, struct carve *c)
 static void lay_out(struct run *r, struct carve *c)
 {
     size_t T = r->T, wide = larger(r->f, r->qd + 2 * r->kd);
-    r->pos = carve_bytes(c, T, sizeof *r->pos);
-    r->x = carve_f32(c, T * (r->backward ? (size_t)r->L + 1 : 1), r->d);
+    r->pos = carve_bytes(c, r->all, sizeof *r->pos);
+    r->part_cu = carve_bytes(c, r->S + 1, sizeof *r->part_cu);
+    r->x = r->spill ? NULL : carve_f32(c, r->all * (r->backward ? (size_t)r->L + 1 : 1), r->d);
     size_t slots = r->keep ? (size_t)r->L : 1;
     r->saved = carve_bytes(c, slots, sizeof *r->saved);
     for (size_t i = 0; i < slots; i++) {
@@ -154,7 +156,7 @@ static void lay_out(struct run *r, struct carve *c)
     r->fc = carve_c(c, r, T, wide);
     if (r->backward) {
         r->fb = carve_f32(c, T, wide);
-        r->dres = carve_f32(c, T, r->d);
+        r->dres = carve_f32(c, r->all, r->d);
         r->dn = carve_f32(c, T, r->d);
         r->dc = carve_c(c, r, T, r->d);
     }
@@ -167,7 +169,8 @@ static void run_sizes(struct run *r, const struct model_config *c, enum dtype t,
     r->c = c;
     r->t = t;
     r->esz = dtype_size(t);
-    r->T = s->T;
+    r->all = s->T;
+    r->T = r->part_room = s->part ? s->part : s->T;
     r->N = s->N;
     r->S = s->n_seqs;
     r->d = (size_t)c->hidden_size;
@@ -185,10 +188,12 @@ uint64_t run_memory(const struct model_config *c, enum dtype t, const struct run
     struct run r = {0};
     struct pass_options none = {0};
     struct carve count = {0};
+    struct spill spill = {0};
     run_sizes(&r, c, t, s);
     r.o = &none;
+    r.spill = s->spill ? &spill : NULL;
     lay_out(&r, &count);
-    return count.used;
+    return count.used + (s->spill ? 4 * r.all * r.d * sizeof(float) : 0); /* the layers at hand; read-ahead and write-back */
 }
 
 static bool same_rope(const struct model_config *a, const struct model_config *b)
@@ -270,7 +275,15 @@ int run_begin(struct run *r, const struct pass_options *o, const struct run_shap
     r->head = weights_head(o->weights);
     r->p = o->lora && o->training ? o->lora->dropout : 0;
     run_sizes(r, weights_config(o->weights), weights_compute(o->weights), s);
-    int rc = take_memory(r, work, e);
+    int rc = 0;
+    if (o->spill && s->backward) {
+        spill_close(&work->spill);
+        rc = spill_open(&work->spill, o->spill, (size_t)r->L + 1, r->all * r->d * sizeof(float), e);
+        r->spill = &work->spill;
+    }
+    if (rc == 0)
+        rc = take_memory(r, work, e);
+    r->T = r->all; /* until parts begin */
     if (rc == 0 && r->prep) {
         struct prep *p = r->prep;
         size_t n = (size_t)(r->L + 1) * MOD_COUNT;
@@ -295,5 +308,70 @@ const void *run_compute(const struct run *r, const float *x, void *scratch, size
 
 float *run_layer_input(const struct run *r, int layer)
 {
-    return r->backward ? r->x + (size_t)layer * r->T * r->d : r->x;
+    if (r->spill)
+        return (float *)spill_at(r->spill, (size_t)layer) + r->off * r->d;
+    return r->x + (r->backward ? (size_t)layer * r->all * r->d : 0) + r->off * r->d;
+}
+
+/* Where the part from sequence s on ends. */
+static int part_end(const int32_t *cu, int n_seqs, int s, size_t most)
+{
+    int end = s + 1;
+    while (end < n_seqs && (!most || (size_t)(cu[end + 1] - cu[s]) <= most))
+        end++;
+    return end;
+}
+
+size_t pass_part(const int32_t *cu, int n_seqs, size_t most)
+{
+    size_t largest = 0;
+    for (int s = 0, end; s < n_seqs; s = end) {
+        end = part_end(cu, n_seqs, s, most);
+        largest = larger(largest, (size_t)(cu[end] - cu[s]));
+    }
+    return largest;
+}
+
+/* pos, dres and the batch are moved to token `off` from the one in hand. */
+static void move_to(struct run *r, size_t off)
+{
+    r->pos += off - r->off;
+    if (r->dres)
+        r->dres += (off - r->off) * r->d;
+    r->off = off;
+}
+
+static int take_part(struct run *r, int s)
+{
+    const struct batch *b = r->whole;
+    int end = part_end(b->cu, b->n_seqs, s, r->o->part_tokens);
+    move_to(r, (size_t)b->cu[s]);
+    for (int i = s; i <= end; i++)
+        r->part_cu[i - s] = b->cu[i] - b->cu[s];
+    r->part = (struct batch){.n_seqs = end - s, .cu = r->part_cu, .ids = b->ids + b->cu[s]};
+    r->b = &r->part;
+    r->T = (size_t)(b->cu[end] - b->cu[s]);
+    r->part_seq = s;
+    return end;
+}
+
+static void take_whole(struct run *r)
+{
+    move_to(r, 0);
+    r->b = r->whole;
+    r->T = r->all;
+    r->part_seq = 0;
+}
+
+int run_parts(struct run *r, int (*fn)(struct run *r, int layer, struct err *e), int layer, struct err *e)
+{
+    int rc = progress_poll(r->o->progress, e);
+    if (r->part_room == r->all)
+        return rc ? rc : fn(r, layer, e);
+    for (int s = 0; rc == 0 && s < r->whole->n_seqs; rc = rc ? rc : progress_poll(r->o->progress, e)) {
+        s = take_part(r, s);
+        rc = fn(r, layer, e);
+    }
+    take_whole(r);
+    return rc;
 }

@@ -12,6 +12,7 @@
 
 #include "runtime/kernels/rope.h"
 #include "runtime/model/pass.h"
+#include "runtime/model/spill.h"
 
 /* What the backward pass needs of one layer beyond its input. */
 struct saved {
@@ -50,6 +51,12 @@ struct run {
     enum dtype t;
     size_t esz;                   /* bytes of an element of the compute type */
     size_t T, N, S, d, f, qd, kd, V; /* S: sequences */
+    size_t all, off;              /* tokens of the batch; T and b are those of the part in hand, which begins at token off */
+    size_t part_room;             /* tokens of the largest part */
+    const struct batch *whole;    /* NULL: there are no parts */
+    struct batch part;            /* its cu is part_cu, without targets */
+    int32_t *part_cu;             /* (S + 1) */
+    int part_seq;                 /* first sequence of the part */
     int L;
     bool backward, keep;          /* keep: every layer's activations, else one layer's */
     bool trainable;               /* some adapter pair takes gradients */
@@ -61,11 +68,12 @@ struct run {
     const void *head;             /* (V, d) compute type */
 
     int32_t *pos;                 /* (T) position within the sequence */
-    float *x;                     /* (T, d) the residual, or (L + 1, T, d) when backward */
+    float *x;                     /* (all, d) the residual, or (L + 1) of them when backward; NULL: in the spill */
+    const struct spill *spill;
     struct saved *saved;          /* (L) or (1) */
     float *n;                     /* (T, d) normed input, later dn */
     float *fa, *fb;               /* (T, max(f, qd + 2 kd)) */
-    float *dres, *dn;             /* (T, d) */
+    float *dres, *dn;             /* (all, d), from the part's first token on; (T, d) */
     void *nc, *fc, *dc;           /* compute type: (T, d), (T, max(f, qd)), (T, d) */
     size_t u_max, x_max;          /* adapters: widest K, widest in */
     float *u, *v, *xd;            /* (T, u_max) twice, (T, x_max) */
@@ -90,16 +98,20 @@ struct pass_work {
     size_t bytes;
     struct rope *rope;
     struct model_config rope_of; /* the configuration that the table was made for */
+    struct spill spill;
 };
 struct run_shape {
     size_t T, N, n_seqs, max_seq; /* max_seq: positions of the rotation table */
-    bool backward, keep;
+    size_t part;                  /* tokens of the largest part; 0: T */
+    bool backward, keep, spill;
 };
 int run_begin(struct run *r, const struct pass_options *o, const struct run_shape *s, struct pass_work *work, struct err *e);
 uint64_t run_memory(const struct model_config *c, enum dtype t, const struct run_shape *s);
 /* (x, n elements) in the compute type: x itself in f32, else rounded into scratch. */
 const void *run_compute(const struct run *r, const float *x, void *scratch, size_t n);
-float *run_layer_input(const struct run *r, int layer); /* the residual that layer `layer` reads; L: the last */
+float *run_layer_input(const struct run *r, int layer); /* the residual that layer `layer` reads, from the part on; L: the last */
+/* Calls fn for every part of the batch, which is the one in hand meanwhile; polls for cancellation before each. */
+int run_parts(struct run *r, int (*fn)(struct run *r, int layer, struct err *e), int layer, struct err *e);
 
 /* adapter.c: adapters beside a product, in four steps so that lm_head can take its rows in blocks. xc and xf are the same
  * input (n, in) in the compute type and in f32 (xf is read with dropout only); `at` is the index of row 0 for dropout. */

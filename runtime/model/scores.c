@@ -1,46 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/model/scores.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "runtime/base/arena.h"
 #include "runtime/base/fs.h"
 #include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
 #include "runtime/kernels/sens.h"
-#include "runtime/model/scores_tokens.h"
+#include "runtime/model/scores_private.h"
 
-enum { SLAB = 1 << 16 }; /* elements summed and written at a time */
+enum { ROWS = 64, PIECE = 1 << 14, SLAB = 1 << 16 };
 
-/* One parameter. */
-struct slot {
-    const struct tensor *w; /* NULL: not wanted, or the model has none */
-    float *S;               /* NULL before the first gradient and after writing */
-    size_t at;              /* in the temporary file, in elements */
-    bool done;
-    double sum;
-};
-
-struct scores {
-    struct scores_options o;
-    const struct model_config *c;
-    size_t n_slots;
-    struct slot *slots; /* ((layer + 1) * MOD_COUNT + mod) * 2 + bias */
-    struct st_writer *writer;
-    float *scratch; /* the temporary file, mapped; NULL with one batch */
-    size_t scratch_bytes;
-    struct scores_tokens tokens; /* of the batch: the rows of the embedding that it touches */
-    const struct batch *b;
-};
-
-static struct slot *slot_at(struct scores *s, int layer, enum module m, bool bias)
+static struct scores_slot *slot_at(const struct scores *s, int layer, enum module m, bool bias)
 {
     return &s->slots[((size_t)(layer + 1) * MOD_COUNT + m) * 2 + bias];
 }
@@ -50,41 +24,10 @@ static bool tied(const struct scores *s)
     return s->c->tie_word_embeddings;
 }
 
-/* ---- the file ---- */
-
-/* An unlinked file beside the output, mapped: the kernel writes back what memory cannot hold. */
-static int scratch_open(struct scores *s, size_t elements, struct err *e)
+/* lm_head's parameter. */
+static struct scores_slot *head_slot(const struct scores *s)
 {
-    char *dir = fs_dirname(s->o.path), *name = dir ? fs_join(dir, ".scores-XXXXXX") : NULL;
-    int rc = 0, fd = -1;
-    void *p;
-    s->scratch_bytes = elements * sizeof(float);
-    if (!name) {
-        rc = err_nomem(e, 4096, "a path");
-        goto out;
-    }
-    fd = mkstemp(name);
-    if (fd < 0) {
-        rc = err_errno(e, "%s", name);
-        goto out;
-    }
-    unlink(name);
-    errno = ftruncate(fd, (off_t)s->scratch_bytes) ? errno : posix_fallocate(fd, 0, (off_t)s->scratch_bytes);
-    if (errno) {
-        rc = err_errno(e, "%zu bytes of temporary scores in %s", s->scratch_bytes, dir);
-        goto out;
-    }
-    p = mmap(NULL, s->scratch_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED)
-        rc = err_errno(e, "mapping %zu bytes of temporary scores", s->scratch_bytes);
-    else
-        s->scratch = p;
-out:
-    if (fd >= 0)
-        close(fd);
-    free(dir);
-    free(name);
-    return rc;
+    return slot_at(s, -1, tied(s) ? MOD_EMBED : MOD_HEAD, false);
 }
 
 static bool wants(const struct scores *s, int layer, enum module m, bool bias)
@@ -95,24 +38,36 @@ static bool wants(const struct scores *s, int layer, enum module m, bool bias)
     return m != MOD_HEAD || !tied(s);
 }
 
-static int declare(struct scores *s, int layer, enum module m, bool bias, size_t *elements, struct err *e)
+static int declare(struct scores *s, int layer, enum module m, bool bias, struct err *e)
 {
     char name[PARAM_NAME_MAX];
     if (!wants(s, layer, m, bias))
         return 0;
-    struct slot *k = slot_at(s, layer, m, bias);
+    struct scores_slot *k = slot_at(s, layer, m, bias);
     k->w = model_tensor(s->o.model, param_name(name, layer, m, bias));
-    if (!k->w)
-        return err_set(e, ERR_INPUT, "the model has no parameter %s", name);
-    k->at = *elements;
-    *elements += k->w->n;
-    return st_declare(s->writer, name, s->o.dtype, k->w->ndim, k->w->shape, e);
+    return k->w ? st_declare(s->writer, name, s->o.dtype, k->w->ndim, k->w->shape, e)
+                : err_set(e, ERR_INPUT, "the model has no parameter %s", name);
+}
+
+/* Where each matrix of a layer lies when all of them are in memory. */
+static void place(struct scores *s)
+{
+    for (int l = 0; l < s->c->num_hidden_layers; l++) {
+        size_t at = 0;
+        for (int m = 0; m < MOD_LINEARS; m++) {
+            struct scores_slot *k = slot_at(s, l, (enum module)m, false);
+            size_t n = k->w ? k->w->n : 0;
+            k->at = at;
+            at += n;
+            s->largest = n > s->largest ? n : s->largest;
+        }
+        s->together = at > s->together ? at : s->together;
+    }
 }
 
 int scores_new(const struct scores_options *o, struct scores **out, struct err *e)
 {
     struct scores *s = calloc(1, sizeof *s);
-    size_t elements = 0;
     *out = s;
     if (!s)
         return err_nomem(e, sizeof *s, "scores");
@@ -120,24 +75,26 @@ int scores_new(const struct scores_options *o, struct scores **out, struct err *
     s->c = model_config(o->model);
     s->n_slots = ((size_t)s->c->num_hidden_layers + 1) * MOD_COUNT * 2;
     s->slots = calloc(s->n_slots, sizeof *s->slots);
-    int rc = s->slots ? st_writer_new(o->path, &s->writer, e) : err_nomem(e, s->n_slots * sizeof *s->slots, "scores");
+    int rc = !s->slots    ? err_nomem(e, s->n_slots * sizeof *s->slots, "scores")
+             : o->partial ? st_writer_new_partial(o->path, o->partial, &s->writer, e)
+                          : st_writer_new(o->path, &s->writer, e);
     if (!rc)
         st_writer_unsynced(s->writer);
     for (int l = -1; l < s->c->num_hidden_layers; l++)
         for (int m = 0; m < MOD_COUNT; m++)
             for (int bias = 0; bias < 2 && !rc; bias++)
-                rc = declare(s, l, (enum module)m, bias, &elements, e);
-    if (!rc && !elements)
+                rc = declare(s, l, (enum module)m, bias, e);
+    if (!rc && !st_writer_count(s->writer))
         rc = err_set(e, ERR_INPUT, "no parameter is to be scored");
     if (!rc)
         rc = st_write_begin(s->writer, e);
-    if (!rc && o->batches > 1)
-        rc = scratch_open(s, elements, e);
     if (rc) {
         scores_free(s);
         *out = NULL;
+        return rc;
     }
-    return rc;
+    place(s);
+    return 0;
 }
 
 void scores_free(struct scores *s)
@@ -145,36 +102,22 @@ void scores_free(struct scores *s)
     if (!s)
         return;
     for (size_t i = 0; s->slots && i < s->n_slots; i++)
-        if (s->slots[i].S && !s->scratch)
-            big_free(s->slots[i].S, s->slots[i].w->n * sizeof(float));
-    if (s->scratch)
-        munmap(s->scratch, s->scratch_bytes);
+        free(s->slots[i].S);
+    big_free(s->layer, s->layer_bytes);
+    big_free(s->head, s->head_bytes);
+    free(s->head_sums);
+    free(s->dres);
     scores_tokens_release(&s->tokens);
     st_writer_free(s->writer);
     free(s->slots);
     free(s);
 }
 
-/* The scores of a parameter so far; zero at first. */
-static int slot_open(struct scores *s, struct slot *k, struct err *e)
-{
-    if (k->S)
-        return 0;
-    k->S = s->scratch ? s->scratch + k->at : big_alloc(k->w->n * sizeof(float));
-    return k->S ? 0 : err_nomem(e, k->w->n * sizeof(float), k->w->name);
-}
+/* ---- finished rows ---- */
 
-struct sums {
-    const float *x;
-    size_t n;
-    double *sum;
-};
-
-static void sum_slab(void *u, size_t i)
+/* Eight running sums, added in a fixed order. */
+static double sum_row(const float *x, size_t n)
 {
-    const struct sums *k = u;
-    size_t first = i * SLAB, n = k->n - first < SLAB ? k->n - first : SLAB;
-    const float *x = k->x + first;
     double a[8] = {0};
     size_t j = 0;
     for (; j + 8 <= n; j += 8)
@@ -182,70 +125,62 @@ static void sum_slab(void *u, size_t i)
             a[l] += (double)x[j + l];
     for (; j < n; j++)
         a[0] += (double)x[j];
-    k->sum[i] = ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
 }
 
-static int write_bf16(struct scores *s, const struct slot *k, struct err *e)
+static int write_elements(struct scores *s, const struct scores_slot *k, size_t at, const float *x, size_t n, struct err *e)
 {
-    uint16_t *h = malloc(SLAB * sizeof *h);
-    int rc = h ? 0 : err_nomem(e, SLAB * sizeof *h, "conversion");
-    for (size_t i = 0; i < k->w->n && !rc; i += SLAB) {
-        size_t n = k->w->n - i < SLAB ? k->w->n - i : SLAB;
-        dtype_from_f32(h, DT_BF16, k->S + i, n);
-        rc = st_write_at(s->writer, k->w->name, i * sizeof *h, h, n * sizeof *h, e);
+    if (s->o.dtype == DT_F32)
+        return st_write_at(s->writer, k->w->name, at * sizeof *x, x, n * sizeof *x, e);
+    uint16_t h[PIECE];
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i += PIECE) {
+        size_t m = n - i < PIECE ? n - i : PIECE;
+        dtype_from_f32(h, DT_BF16, x + i, m);
+        rc = st_write_at(s->writer, k->w->name, (at + i) * sizeof *h, h, m * sizeof *h, e);
     }
-    free(h);
     return rc;
 }
 
-/* Sums, writes and drops a finished parameter. */
-static int slot_finish(struct scores *s, struct slot *k, struct err *e)
+struct finish {
+    struct scores *s;
+    const struct scores_slot *k;
+    const float *S;
+    size_t cols;
+    double *sums; /* of rows */
+};
+
+static int finish_rows(void *u, size_t row, size_t n, struct err *e)
 {
-    size_t n = (k->w->n + SLAB - 1) / SLAB;
-    double *sum = malloc(n * sizeof *sum);
-    if (!sum)
-        return err_nomem(e, n * sizeof *sum, "sums");
-    struct sums u = {k->S, k->w->n, sum};
-    par_for(n, sum_slab, &u);
+    const struct finish *f = u;
+    for (size_t i = row; i < row + n; i++)
+        f->sums[i] = sum_row(f->S + i * f->cols, f->cols);
+    return write_elements(f->s, f->k, row * f->cols, f->S + row * f->cols, n * f->cols, e);
+}
+
+/* The sum of a finished parameter, from those of its rows. */
+static int take_sum(struct scores_slot *k, const double *sums, size_t rows, struct err *e)
+{
     k->sum = 0;
-    for (size_t i = 0; i < n; i++)
-        k->sum += sum[i];
-    free(sum);
-    if (!isfinite(k->sum))
-        return err_set(e, ERR_INPUT, "the scores of %s are not finite: a gradient overflowed; try compute: f32",
-                       k->w->name);
-    int rc = s->o.dtype == DT_F32 ? st_write_at(s->writer, k->w->name, 0, k->S, k->w->n * sizeof(float), e)
-                                  : write_bf16(s, k, e);
-    if (!s->scratch)
-        big_free(k->S, k->w->n * sizeof(float));
-    k->S = NULL;
+    for (size_t i = 0; i < rows; i++)
+        k->sum += sums[i];
     k->done = true;
-    return rc;
+    return isfinite(k->sum) ? 0 : err_set(e, ERR_INPUT, "the scores of %s are not finite: a gradient overflowed; try compute: f32", k->w->name);
 }
 
 /* ---- the sink ---- */
 
 int scores_batch(struct scores *s, const struct batch *b, struct err *e)
 {
+    const struct scores_slot *k = slot_at(s, -1, MOD_EMBED, false);
     scores_tokens_release(&s->tokens);
     s->b = b;
-    struct slot *k = slot_at(s, -1, MOD_EMBED, false);
-    if (!k->w)
-        return 0;
-    int rc = slot_open(s, k, e);
-    return rc ? rc : scores_tokens_init(&s->tokens, b, k->w, k->S, tied(s), e);
+    return k->w ? scores_tokens_init(&s->tokens, b, k->w, tied(s), e) : 0;
 }
 
-static int take_linear(void *u, const struct grad_linear *g, struct err *e)
+/* |W * dW| of g into out. Quantised weights are expanded. */
+static int fold_linear(const struct scores_slot *k, const struct grad_linear *g, const struct sens_out *out, struct err *e)
 {
-    struct scores *s = u;
-    bool head = g->mod == MOD_HEAD, shared = head && tied(s);
-    struct slot *k = slot_at(s, g->layer, shared ? MOD_EMBED : g->mod, false);
-    if (!k->w)
-        return 0;
-    int rc = slot_open(s, k, e);
-    if (rc)
-        return rc;
     const size_t bytes = k->w->packed ? g->rows * g->in * dtype_size(k->w->dtype) : 0;
     void *plain = bytes ? big_alloc(bytes) : NULL;
     if (bytes && !plain)
@@ -253,13 +188,97 @@ static int take_linear(void *u, const struct grad_linear *g, struct err *e)
     if (plain)
         tensor_to_plain(plain, k->w, g->row0 * g->in, g->rows * g->in);
     const char *w = plain ? plain : (const char *)k->w->data + g->row0 * g->in * dtype_size(k->w->dtype);
-    rc = sens_accumulate(k->S + g->row0 * g->in, g->in, w, k->w->dtype, g->in, g->dy, g->ldy, g->x, g->ldx, g->t,
-                         g->rows, g->in, g->n_seqs, g->seq_cu, e);
+    int rc = sens_fold(out, w, k->w->dtype, g->in, g->dy, g->ldy, g->x, g->ldx, g->t, g->rows, g->in, g->n_seqs, g->seq_cu, e);
     big_free(plain, bytes);
-    if (!rc && shared)
-        rc = scores_tokens_head(&s->tokens, g, e);
-    if (!rc && !head && !s->scratch && g->row0 + g->rows == k->w->shape[0])
-        rc = slot_finish(s, k, e);
+    return rc;
+}
+
+static int take_head(struct scores *s, const struct grad_linear *g, struct err *e)
+{
+    struct scores_slot *k = head_slot(s);
+    if (!s->head) {
+        s->head_bytes = k->w->n * sizeof *s->head;
+        s->head = big_alloc(s->head_bytes);
+        s->head_first = g->first_seq;
+        if (!s->head)
+            return err_nomem(e, s->head_bytes, k->w->name);
+    }
+    struct sens_out out = {.S = s->head + g->row0 * g->in, .lds = g->in, .fresh = g->first_seq == s->head_first};
+    int rc = fold_linear(k, g, &out, e);
+    return !rc && tied(s) ? scores_tokens_head(&s->tokens, g, e) : rc;
+}
+
+struct head_rows {
+    struct finish f;
+    _Atomic int rc;
+    struct err e; /* of whoever set rc */
+};
+
+static void finish_head_rows(void *u, size_t first, size_t count)
+{
+    struct head_rows *h = u;
+    struct err e;
+    int rc = finish_rows(&h->f, first, count, &e), none = 0;
+    if (rc && atomic_compare_exchange_strong(&h->rc, &none, rc))
+        h->e = e;
+}
+
+/* lm_head is complete, but for a tied model's touched rows. */
+static int finish_head(struct scores *s, struct err *e)
+{
+    struct scores_slot *k = head_slot(s);
+    if (!s->head)
+        return 0;
+    size_t rows = k->w->shape[0];
+    s->head_sums = malloc(rows * sizeof *s->head_sums);
+    if (!s->head_sums)
+        return err_nomem(e, rows * sizeof *s->head_sums, "sums");
+    struct head_rows h = {.f = {s, k, s->head, k->w->shape[1], s->head_sums}};
+    par_slabs(rows, ROWS, finish_head_rows, &h);
+    int rc = h.rc;
+    if (rc)
+        *e = h.e;
+    big_free(s->head, s->head_bytes);
+    s->head = NULL;
+    if (rc || tied(s))
+        return rc;
+    rc = take_sum(k, s->head_sums, rows, e);
+    free(s->head_sums);
+    s->head_sums = NULL;
+    return rc;
+}
+
+/* Room for the scores of a layer's matrices: reused by all, so that its pages are made once. */
+static int take_room(struct scores *s, size_t elements, struct err *e)
+{
+    size_t bytes = elements * sizeof *s->layer;
+    if (s->layer_bytes >= bytes)
+        return 0;
+    big_free(s->layer, s->layer_bytes);
+    s->layer = big_alloc(bytes);
+    s->layer_bytes = s->layer ? bytes : 0;
+    return s->layer ? 0 : err_nomem(e, bytes, "a layer's scores");
+}
+
+static int take_linear(void *u, const struct grad_linear *g, struct err *e)
+{
+    struct scores *s = u;
+    if (g->mod == MOD_HEAD)
+        return head_slot(s)->w ? take_head(s, g, e) : 0;
+    struct scores_slot *k = slot_at(s, g->layer, g->mod, false);
+    if (!k->w)
+        return 0;
+    bool first = g->first_seq == 0, last = g->first_seq + g->n_seqs == s->b->n_seqs, parts = !first || !last;
+    double *sums = malloc(g->rows * sizeof *sums);
+    int rc = sums ? take_room(s, parts ? s->together : s->largest, e) : err_nomem(e, g->rows * sizeof *sums, "sums");
+    if (!rc) {
+        struct finish f = {s, k, s->layer + (parts ? k->at : 0), g->in, sums};
+        struct sens_out out = {.S = s->layer + (parts ? k->at : 0), .lds = g->in, .fresh = first, .done = last ? finish_rows : NULL, .u = &f};
+        rc = fold_linear(k, g, &out, e);
+    }
+    if (!rc && last)
+        rc = take_sum(k, sums, g->rows, e);
+    free(sums);
     return rc;
 }
 
@@ -288,33 +307,59 @@ static void vector_stripe(void *u, size_t first, size_t count)
     }
 }
 
+static int finish_vector(struct scores *s, struct scores_slot *k, struct err *e)
+{
+    double sum = sum_row(k->S, k->w->n);
+    int rc = write_elements(s, k, 0, k->S, k->w->n, e);
+    free(k->S);
+    k->S = NULL;
+    return rc ? rc : take_sum(k, &sum, 1, e);
+}
+
 static int take_vector(void *u, const struct grad_vector *g, struct err *e)
 {
     struct scores *s = u;
-    struct slot *k = slot_at(s, g->layer, g->mod, g->bias);
-    if (!k->w)
-        return 0;
-    int rc = slot_open(s, k, e);
-    float *w = rc ? NULL : malloc(g->n * sizeof *w);
-    if (!rc && !w)
+    struct scores_slot *k = slot_at(s, g->layer, g->mod, g->bias);
+    int rc = g->mod == MOD_NORM ? finish_head(s, e) : 0;
+    if (rc || !k->w)
+        return rc;
+    if (!k->S)
+        k->S = calloc(k->w->n, sizeof *k->S);
+    float *w = malloc(g->n * sizeof *w);
+    if (!k->S || !w)
         rc = err_nomem(e, g->n * sizeof *w, k->w->name);
     if (!rc && (g->n != k->w->n || tensor_to_f32(w, k->w, 0, g->n)))
         rc = err_set(e, ERR_UNSUPPORTED, "%s is of type %s", k->w->name, dtype_name(k->w->dtype));
     if (!rc) {
         struct vector_job v = {g, w, k->S};
         par_slabs(g->n, 64, vector_stripe, &v);
-        if (!s->scratch)
-            rc = slot_finish(s, k, e);
     }
+    if (!rc && g->first_seq + g->n_seqs == s->b->n_seqs)
+        rc = finish_vector(s, k, e);
     free(w);
     return rc;
 }
 
+/* The touched rows are final: to the file, and their sums among those of the others, which are zero or lm_head's. */
 static int take_embed(void *u, const struct batch *b, const float *dx, struct err *e)
 {
     struct scores *s = u;
+    struct scores_tokens *t = &s->tokens;
+    struct scores_slot *k = slot_at(s, -1, MOD_EMBED, false);
     (void)b; /* the batch of scores_batch */
-    return slot_at(s, -1, MOD_EMBED, false)->w ? scores_tokens_embed(&s->tokens, dx, e) : 0;
+    if (!k->w)
+        return 0;
+    int rc = scores_tokens_embed(t, dx, e);
+    size_t rows = k->w->shape[0];
+    double *sums = s->head_sums ? s->head_sums : calloc(rows, sizeof *sums);
+    s->head_sums = sums;
+    if (!rc && !sums)
+        rc = err_nomem(e, rows * sizeof *sums, "sums");
+    for (size_t i = 0; i < t->n_rows && !rc; i++) {
+        sums[t->id[i]] = sum_row(t->S + i * t->d, t->d);
+        rc = write_elements(s, k, (size_t)t->id[i] * t->d, t->S + i * t->d, t->d, e);
+    }
+    return rc ? rc : take_sum(k, sums, rows, e);
 }
 
 struct grad_sink scores_sink(struct scores *s)
@@ -327,14 +372,11 @@ int scores_end(struct scores *s, double *layers, double *modules, struct err *e)
     memset(layers, 0, (size_t)s->c->num_hidden_layers * sizeof *layers);
     memset(modules, 0, MOD_COUNT * sizeof *modules);
     for (size_t i = 0; i < s->n_slots; i++) {
-        struct slot *k = &s->slots[i];
+        struct scores_slot *k = &s->slots[i];
         if (!k->w)
             continue;
-        int rc = k->done ? 0 : slot_open(s, k, e);
-        if (!rc && !k->done)
-            rc = slot_finish(s, k, e);
-        if (rc)
-            return rc;
+        if (!k->done)
+            return err_set(e, ERR_INTERNAL, "%s got no gradient", k->w->name);
         size_t layer = i / (MOD_COUNT * 2);
         modules[i / 2 % MOD_COUNT] += k->sum;
         if (layer)
@@ -379,9 +421,16 @@ int scores_check_weights(const struct model *m, struct err *e)
     return 0;
 }
 
-uint64_t scores_memory(const struct model_config *c, size_t tokens)
+uint64_t scores_memory(const struct model_config *c, size_t tokens, bool parts)
 {
-    uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, f = (uint64_t)c->intermediate_size;
-    uint64_t qkv = d * (uint64_t)c->num_attention_heads * (uint64_t)c->head_dim, layer = d * f > qkv ? d * f : qkv;
-    return 4 * (layer + v * d * 2 + 3 * (uint64_t)tokens * d);
+    uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, largest = 0, together = 0;
+    for (int m = 0; m < MOD_LINEARS; m++) {
+        size_t out, in;
+        module_shape(c, (enum module)m, &out, &in);
+        uint64_t n = (uint64_t)out * in;
+        largest = n > largest ? n : largest;
+        together += n;
+    }
+    uint64_t layer = parts ? together : largest, one = layer > v * d ? layer : v * d; /* lm_head's go before a layer's come */
+    return 4 * (one + (c->tie_word_embeddings ? 2 : 1) * (uint64_t)tokens * d) + 8 * v;
 }

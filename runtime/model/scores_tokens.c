@@ -32,8 +32,7 @@ void scores_tokens_release(struct scores_tokens *k)
     free(k->id);
     free(k->rows);
     big_free(k->head, pairs);
-    big_free(k->before, rows);
-    big_free(k->dense, rows);
+    big_free(k->S, rows);
     *k = (struct scores_tokens){0};
 }
 
@@ -73,24 +72,20 @@ static int sort_tokens(struct scores_tokens *k, struct err *e)
     return 0;
 }
 
-int scores_tokens_init(struct scores_tokens *k, const struct batch *b, const struct tensor *w, float *S, bool tied,
-                       struct err *e)
+int scores_tokens_init(struct scores_tokens *k, const struct batch *b, const struct tensor *w, bool tied, struct err *e)
 {
-    *k = (struct scores_tokens){.b = b, .w = w, .S = S, .d = w->shape[1], .tied = tied};
+    *k = (struct scores_tokens){.b = b, .w = w, .d = w->shape[1], .tied = tied};
     int rc = sort_tokens(k, e);
-    if (rc || !tied)
+    if (rc)
         return rc;
     size_t rows = k->n_rows * k->d * sizeof(float), row = k->d * dtype_size(w->dtype);
-    k->head = big_alloc(k->n_pairs * k->d * sizeof(float));
-    k->before = big_alloc(rows);
-    k->dense = big_alloc(rows);
-    k->rows = malloc(k->n_rows * row);
-    if (!k->head || !k->before || !k->dense || !k->rows)
-        return err_nomem(e, 3 * rows, "rows of the tied embedding");
-    for (size_t i = 0; i < k->n_rows; i++) {
+    k->S = big_alloc(rows);
+    k->head = tied ? big_alloc(k->n_pairs * k->d * sizeof(float)) : NULL;
+    k->rows = tied ? malloc(k->n_rows * row) : NULL;
+    if (!k->S || (tied && (!k->head || !k->rows)))
+        return err_nomem(e, 3 * rows, "rows of the embedding");
+    for (size_t i = 0; tied && i < k->n_rows; i++)
         tensor_to_plain((char *)k->rows + i * row, w, (size_t)k->id[i] * k->d, k->d);
-        memcpy(k->before + i * k->d, S + (size_t)k->id[i] * k->d, k->d * sizeof(float));
-    }
     return 0;
 }
 
@@ -166,7 +161,7 @@ int scores_tokens_head(struct scores_tokens *k, const struct grad_linear *g, str
     if (!h.dy)
         return err_nomem(e, bytes, "logit gradients of the tied embedding");
     par_for(h.count, head_row, &h);
-    int rc = sens_accumulate(k->dense + h.first * k->d, k->d,
+    int rc = sens_accumulate(k->S + h.first * k->d, k->d,
                              (const char *)k->rows + h.first * k->d * dtype_size(k->w->dtype), k->w->dtype, k->d, h.dy,
                              h.count, g->x, g->ldx, g->t, h.count, k->d, g->n_seqs, g->seq_cu, e);
     big_free(h.dy, bytes);
@@ -186,15 +181,12 @@ static void embed_row(void *u, size_t i)
     const struct embed_job *j = u;
     struct scores_tokens *k = j->k;
     size_t d = k->d;
-    float *S = k->S + (size_t)k->id[i] * d, *w = malloc(2 * d * sizeof *w), *g = w + d;
+    float *S = k->S + i * d, *w = malloc(2 * d * sizeof *w), *g = w + d;
     if (!w) {
         __atomic_store_n(j->failed, 1, __ATOMIC_RELAXED);
         return;
     }
     tensor_to_f32(w, k->w, (size_t)k->id[i] * d, d);
-    if (k->tied)
-        for (size_t c = 0; c < d; c++)
-            S[c] = k->before[i * d + c] + k->dense[i * d + c];
     for (int32_t p = k->row_at[i]; p < k->row_at[i + 1]; p++) {
         if (k->tied)
             memcpy(g, k->head + (size_t)p * d, d * sizeof *g);

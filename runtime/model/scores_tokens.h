@@ -13,7 +13,6 @@
 struct scores_tokens {
     const struct batch *b;
     const struct tensor *w; /* the embedding (V, d) */
-    float *S;               /* its scores */
     size_t d, n_rows, n_pairs;
     int32_t *pos;     /* T positions, sorted by token, sequence, position */
     int32_t *seq;     /* n_pairs */
@@ -21,20 +20,17 @@ struct scores_tokens {
     int32_t *row_at;  /* n_rows + 1: into pairs */
     int32_t *id;      /* n_rows, ascending */
     bool tied;
+    float *S;      /* (n_rows, d) the rows' scores: what the input side gives them */
     float *head;   /* tied: (n_pairs, d) lm_head's gradient of the pairs */
-    float *before; /* tied: (n_rows, d) the rows' scores before this batch */
-    float *dense;  /* tied: (n_rows, d) what other sequences give to these rows */
     void *rows;    /* tied: (n_rows, d) their weights, as stored */
 };
 
-/* S: the whole embedding's scores, before this batch adds to them. */
-int scores_tokens_init(struct scores_tokens *k, const struct batch *b, const struct tensor *w, float *S, bool tied,
-                       struct err *e);
+int scores_tokens_init(struct scores_tokens *k, const struct batch *b, const struct tensor *w, bool tied, struct err *e);
 void scores_tokens_release(struct scores_tokens *k);
-/* Tied: lm_head's gradient passes by. The caller adds its dense scores of all rows to S as well; those of the touched
- * rows are replaced in scores_tokens_embed. */
+/* Tied: lm_head's gradient passes by; what sequences without a row's token give to that row goes to k->S. The caller's own
+ * dense scores of the touched rows are of no use. */
 int scores_tokens_head(struct scores_tokens *k, const struct grad_linear *g, struct err *e);
-/* The input side: finishes the touched rows. */
+/* The input side: finishes the touched rows in k->S. */
 int scores_tokens_embed(struct scores_tokens *k, const float *dx, struct err *e);
 
 #endif

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Sensitivity in little memory and on damaged input: groups of rows choose the same layers and blocks as all rows at
-# once, and are announced; a row without a target is skipped by name; a NaN among the weights is named; a run that is
+# Sensitivity in little memory and on damaged input: rows in parts, layers' inputs in a file, choose the same layers and blocks as
+# all rows at once, and are announced; a row without a target is skipped by name; a NaN among the weights is named; a run that is
 # stopped leaves nothing behind and goes through when it is started again.
 . "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 
@@ -32,8 +32,8 @@ printf '{"id": "filled", "messages": [{"role": "user", "content": "%s"}, {"role"
     "$(printf 'x%.0s' $(seq 1500))" >>d.jsonl
 
 pk run s.yaml --mem 4GiB --store all; is_status 0 "all rows at once"
-says "row 16 (id filled) is skipped" "the skipped row"; says_not "groups"
-pk run s.yaml --mem 110MiB --store some; is_status 0 "groups of rows"; says "groups" "the note on groups"
+says "row 16 (id filled) is skipped" "the skipped row"; says_not "temporary file"
+pk run s.yaml --mem 110MiB --store some; is_status 0 "parts"; says "layers' inputs lie in a temporary file, and each layer takes them in parts" "the note on parts"
 for s in all some; do
     pk export s.yaml layers $s-layers --store $s; is_status 0 "export of layers"
     pk export s.yaml blocks $s-blocks --store $s; is_status 0 "export of blocks"
@@ -44,8 +44,8 @@ print({k: v for k, v in json.load(open(s + "-layers/layers.json")).items() if "s
 print([(k, v["source"], v["rows"], v["cols"]) for k, v in sorted(json.load(open(s + "-blocks/blocks.json"))["tensors"].items())])
 P
 done
-cmp -s all.txt some.txt || { diff all.txt some.txt; fail "groups choose other layers or blocks"; }
-cmp -s all-blocks/blocks.safetensors some-blocks/blocks.safetensors || fail "groups cut out other blocks"
+cmp -s all.txt some.txt || { diff all.txt some.txt; fail "parts choose other layers or blocks"; }
+cmp -s all-blocks/blocks.safetensors some-blocks/blocks.safetensors || fail "parts cut out other blocks"
 
 # a NaN in one weight of the third layer
 cp -r good bad; chmod -R u+w bad
@@ -61,7 +61,7 @@ P
 pk run s.yaml --set teacher=bad --store all; [ $status != 0 ] || fail "a NaN among the weights"
 says "model.layers.2.self_attn.v_proj.weight holds 1 weights that are not finite" "the damaged weight"
 
-# stopped between layers, then started again: nothing half-done is taken
+# cancelled, then started again: nothing half-done is taken
 "$PKGRAPH" run s.yaml --store stopped --mem 4GiB >stopped.out 2>&1 </dev/null &
 pid=$!
 for i in $(seq 100); do grep -q "start *scores" stopped.out && break; sleep 0.1; done
@@ -69,5 +69,24 @@ kill -INT $pid; wait $pid
 pk run s.yaml --store stopped --mem 4GiB; is_status 0 "started again"
 pk export s.yaml blocks stopped-blocks --store stopped; is_status 0 "export after a stop"
 cmp -s all-blocks/blocks.safetensors stopped-blocks/blocks.safetensors || fail "other blocks after a stop"
-find stopped -name '.scores-*' | grep -q . && fail "temporary scores are left"
+
+# killed after a checkpoint: the same command goes on from there, to the same bytes
+pk export s.yaml scores all-scores --store all; is_status 0 "export of scores"
+resumed=0
+for try in 1 2 3 4 5; do
+    "$PKGRAPH" run s.yaml --set scores.save_interval=0 --store killed$try --mem 4GiB >killed.out 2>&1 </dev/null &
+    pid=$!
+    while kill -0 $pid 2>/dev/null && ! compgen -G "killed$try/checkpoints/*/state.safetensors" >/dev/null; do :; done
+    kill -KILL $pid 2>/dev/null; wait $pid
+    pk run s.yaml --set scores.save_interval=0 --store killed$try --mem 4GiB; is_status 0 "after a kill"
+    case "$errors$out" in *"going on after layer"*) resumed=1 ;; esac
+    pk export s.yaml scores killed-scores --store killed$try --force; is_status 0 "export after a kill"
+    cmp -s all-scores/scores.safetensors killed-scores/scores.safetensors || fail "other scores after a kill"
+    cmp -s all-scores/scores.json killed-scores/scores.json || fail "other sums after a kill"
+    rm -rf killed-scores
+    pk run s.yaml --set scores.save_interval=0 --store killed$try; says "up to date: 6 nodes" "all is stored"
+    compgen -G "killed$try/checkpoints/*/scores.partial" >/dev/null && fail "the partial file is left"
+    [ $resumed = 1 ] && break
+done
+[ $resumed = 1 ] || fail "no run went on from a checkpoint"
 finish

@@ -31,8 +31,9 @@ static void drop_path(char *path)
 }
 
 struct run {
-    size_t head_bytes;
-    int batches; /* the sequences are divided among so many */
+    size_t head_bytes, part_tokens;
+    bool spill;
+    int stop; /* the work is stopped at the point of this layer and begun again; 0: never */
     enum dtype dtype, compute;
     double *layers, modules[MOD_COUNT], loss[64];
 };
@@ -55,31 +56,63 @@ static struct batch part(const struct batch *w, int a, int b, int32_t *cu, int32
                           .target_id = w->target_id + w->target_cu[a]};
 }
 
-static void score(const struct model *m, const struct batch *b, struct run *r, const char *path)
+struct stopper {
+    struct scores *s;
+    const char *state;
+    int layer;
+    const double *loss;
+};
+
+static int stop_at(void *u, const struct pass_point *p, struct err *e)
+{
+    struct stopper *k = u;
+    if (p->layer != k->layer)
+        return 0;
+    int rc = scores_save(k->s, k->state, p, k->loss, e);
+    return rc ? rc : err_set(e, ERR_CANCELLED, "stopped");
+}
+
+/* Until the end, or until the stop; then gives whether it went on from one. */
+static bool score_once(const struct model *m, const struct batch *b, struct run *r, const char *path, int stop)
 {
     struct err e;
     struct weights *w;
-    struct scores *s;
-    struct scores_options o = {.model = m, .dtype = r->dtype, .path = path, .batches = r->batches};
+    struct pass_point from;
+    double total;
+    char *dir = fs_dirname(path), *partial = fs_join(dir, "partial"), *state = fs_join(dir, "state");
+    struct scores_options o = {.model = m, .dtype = r->dtype, .path = path, .partial = r->stop ? partial : NULL};
     for (int i = 0; i < MOD_COUNT; i++)
         o.wanted[i] = true;
-    int32_t *p = malloc(((size_t)b->n_targets + 2 * (size_t)b->n_seqs + 4) * sizeof *p);
-    r->layers = calloc((size_t)model_config(m)->num_hidden_layers, sizeof *r->layers);
     OK(weights_new(m, r->compute, WEIGHTS_STREAMED, &w, &e), e);
-    OK(scores_new(&o, &s, &e), e);
-    struct grad_sink sink = scores_sink(s);
-    struct pass_options po = {.weights = w, .recompute = true, .head_bytes = r->head_bytes};
-    for (int k = 0; k < r->batches; k++) {
-        int from = b->n_seqs * k / r->batches, to = b->n_seqs * (k + 1) / r->batches;
-        struct batch q = part(b, from, to, p, p + b->n_seqs + 2, p + 2 * b->n_seqs + 4);
-        double total;
-        OK(scores_batch(s, &q, &e), e);
-        OK(pass_backward(&po, &q, &sink, r->loss + from, &total, &e), e);
-    }
-    OK(scores_end(s, r->layers, r->modules, &e), e);
-    scores_free(s);
+    struct stopper k = {.state = state, .layer = stop, .loss = r->loss};
+    OK(scores_new(&o, &k.s, &e), e);
+    OK(scores_batch(k.s, b, &e), e);
+    int found = r->stop ? scores_go_on(k.s, state, &from, r->loss, &e) : ERR_NOTFOUND;
+    assert_true(found == 0 || found == ERR_NOTFOUND);
+    struct grad_sink sink = scores_sink(k.s);
+    struct pass_options po = {.weights = w, .recompute = true, .head_bytes = r->head_bytes, .part_tokens = r->part_tokens,
+                              .spill = r->spill ? dir : NULL, .point = stop ? stop_at : NULL, .point_u = &k, .from = found ? NULL : &from};
+    int rc = pass_backward(&po, b, &sink, r->loss, &total, &e);
+    assert_int_equal(rc, stop ? ERR_CANCELLED : 0);
+    if (!stop)
+        OK(scores_end(k.s, r->layers, r->modules, &e), e);
+    scores_free(k.s);
     weights_free(w);
-    free(p);
+    free(dir);
+    free(partial);
+    free(state);
+    return found == 0;
+}
+
+static void score(const struct model *m, const struct batch *b, struct run *r, const char *path)
+{
+    r->layers = calloc((size_t)model_config(m)->num_hidden_layers, sizeof *r->layers);
+    if (r->stop) {
+        assert_false(score_once(m, b, r, path, r->stop));
+        if (r->stop > 1)
+            assert_true(score_once(m, b, r, path, r->stop - 1)); /* and once more */
+    }
+    assert_int_equal(score_once(m, b, r, path, 0), r->stop != 0);
 }
 
 /* S += |W * G| of one sequence alone */
@@ -142,7 +175,7 @@ static void tiny(bool tied, enum dtype stored, struct run *r, double tolerance)
         dtype_to_f32(got, t->data, t->dtype, t->n);
         double d = distance(got, want[i], t->n);
         if (!(d <= tolerance))
-            fail_msg("%s: %g", t->name, d);
+            fail_msg("%s: %g (tied %d, part %zu, head %zu, spill %d)", t->name, d, tied, r->part_tokens, r->head_bytes, r->spill);
         for (size_t j = 0; j < t->n; j++)
             all += (double)want[i][j];
         free(got);
@@ -164,41 +197,99 @@ static void against_alone(void **state)
 {
     (void)state;
     for (int tied = 0; tied < 2; tied++) {
-        tiny(tied, DT_F32, &(struct run){.batches = 1}, 1e-5);
-        tiny(tied, DT_BF16, &(struct run){.batches = 1}, 1e-5);
-        tiny(tied, DT_F32, &(struct run){.batches = 2}, 1e-5);
-        tiny(tied, DT_F32, &(struct run){.batches = 3}, 1e-5);
-        tiny(tied, DT_F32, &(struct run){.batches = 1, .head_bytes = 37 * 4 * 6}, 1e-5); /* chunks of sequences */
-        tiny(tied, DT_F32, &(struct run){.batches = 2, .head_bytes = 37 * 4 * 2}, 1e-5); /* blocks of the vocabulary */
-        tiny(tied, DT_F32, &(struct run){.batches = 1, .dtype = DT_BF16}, 4e-3);
-        tiny(tied, DT_F32, &(struct run){.batches = 1, .compute = DT_BF16}, 5e-2);
+        tiny(tied, DT_F32, &(struct run){0}, 1e-5);
+        tiny(tied, DT_BF16, &(struct run){0}, 1e-5);
+        tiny(tied, DT_F16, &(struct run){0}, 1e-5);
+        tiny(tied, DT_F32, &(struct run){.part_tokens = 14}, 1e-5);
+        tiny(tied, DT_F32, &(struct run){.part_tokens = 1, .spill = true}, 1e-5);
+        tiny(tied, DT_F32, &(struct run){.head_bytes = 37 * 4 * 6}, 1e-5);                    /* chunks of sequences */
+        tiny(tied, DT_F32, &(struct run){.part_tokens = 10, .head_bytes = 37 * 4 * 2}, 1e-5); /* blocks of the vocabulary */
+        tiny(tied, DT_F32, &(struct run){.dtype = DT_BF16}, 4e-3);
+        tiny(tied, DT_F32, &(struct run){.compute = DT_BF16}, 5e-2);
     }
 }
 
+/* Threads, the file for layer inputs and stops: the bytes stay the same, sums and losses as well. In parts, products have
+ * other shapes: the last bits differ. */
 static void same_bytes(void **state)
+{
+    (void)state;
+    static const struct run ways[] = {
+        {0}, {0}, {.spill = true}, {.stop = 3}, {.stop = 2}, {.stop = 1, .spill = true},
+        {.part_tokens = 9}, {.part_tokens = 9, .stop = 2, .spill = true},
+    };
+    enum { WHOLE = 6 }; /* from here on in parts */
+    for (int tied = 0; tied < 2; tied++) {
+        struct opened o;
+        struct tiny_batch b;
+        struct err e;
+        struct buf first = {0};
+        struct run want = {0};
+        tiny_open(&o, tied, DT_F32);
+        tiny_fill(&b, model_config(o.m)->vocab_size);
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+            struct run r = ways[i];
+            struct buf got = {0};
+            char *path = scores_path();
+            par_set_threads(i ? 4 : 1);
+            score(o.m, &b.b, &r, path);
+            OK(fs_read(path, 1 << 24, &got, &e), e);
+            drop_path(path);
+            if (i == 0 || i == WHOLE) {
+                buf_release(&first);
+                free(want.layers);
+                first = got;
+                want = r;
+                continue;
+            }
+            assert_int_equal(got.n, first.n);
+            assert_memory_equal(got.p, first.p, got.n);
+            assert_memory_equal(r.layers, want.layers, 3 * sizeof *r.layers);
+            assert_memory_equal(r.modules, want.modules, sizeof r.modules);
+            assert_memory_equal(r.loss, want.loss, sizeof r.loss);
+            buf_release(&got);
+            free(r.layers);
+        }
+        par_set_threads(0);
+        buf_release(&first);
+        free(want.layers);
+        close_dir(&o);
+    }
+}
+
+/* What is no checkpoint of this work is refused, and the work begins anew. */
+static void damaged_checkpoint(void **state)
 {
     (void)state;
     struct opened o;
     struct tiny_batch b;
     struct err e;
-    struct buf one = {0}, more = {0};
+    struct pass_point from;
+    struct scores *s;
+    double loss[3];
     tiny_open(&o, true, DT_F32);
     tiny_fill(&b, model_config(o.m)->vocab_size);
-    for (int k = 0; k < 2; k++) {
-        struct run r = {.batches = 1};
-        char *path = scores_path();
-        par_set_threads(k ? 4 : 1);
-        score(o.m, &b.b, &r, path);
-        OK(fs_read(path, 1 << 24, k ? &more : &one, &e), e);
-        free(r.layers);
-        drop_path(path);
+    char *path = scores_path(), *dir = fs_dirname(path), *partial = fs_join(dir, "partial"), *file = fs_join(dir, "state");
+    struct run r = {.stop = 2, .layers = NULL};
+    assert_false(score_once(o.m, &b.b, &r, path, 2));
+    struct buf good = {0};
+    OK(fs_read(file, 1 << 24, &good, &e), e);
+    for (size_t cut = 0; cut < good.n; cut += 1 + good.n / 50) {
+        OK(fs_write_atomic(file, good.p, cut, &e), e);
+        struct scores_options so = {.model = o.m, .path = path, .partial = partial};
+        for (int i = 0; i < MOD_COUNT; i++)
+            so.wanted[i] = true;
+        OK(scores_new(&so, &s, &e), e);
+        OK(scores_batch(s, &b.b, &e), e);
+        assert_int_equal(scores_go_on(s, file, &from, loss, &e), ERR_DAMAGED);
+        scores_free(s);
     }
-    par_set_threads(0);
-    assert_int_equal(one.n, more.n);
-    assert_memory_equal(one.p, more.p, one.n);
-    buf_release(&one);
-    buf_release(&more);
+    buf_release(&good);
+    free(dir);
+    free(partial);
+    free(file);
     close_dir(&o);
+    drop_path(path);
 }
 
 static void subset(void **state)
@@ -208,20 +299,32 @@ static void subset(void **state)
     struct err e;
     struct scores *s;
     struct st_file *f;
-    double layers[3], modules[MOD_COUNT];
+    struct tiny_batch b;
+    struct weights *w;
+    double layers[3], modules[MOD_COUNT], total;
     tiny_open(&o, true, DT_F32);
     char *path = scores_path();
-    struct scores_options so = {.model = o.m, .path = path, .batches = 1};
+    struct scores_options so = {.model = o.m, .path = path};
     so.wanted[MOD_HEAD] = true; /* tied: there is no such parameter */
     assert_int_equal(scores_new(&so, &s, &e), ERR_INPUT);
     assert_null(s);
     so.wanted[MOD_Q] = true;
     OK(scores_new(&so, &s, &e), e);
-    OK(scores_end(s, layers, modules, &e), e); /* no gradient came: zeros */
+    assert_int_equal(scores_end(s, layers, modules, &e), ERR_INTERNAL); /* no gradient came */
     scores_free(s);
+    OK(scores_new(&so, &s, &e), e);
+    tiny_fill(&b, model_config(o.m)->vocab_size);
+    OK(weights_new(o.m, DT_F32, WEIGHTS_STREAMED, &w, &e), e);
+    OK(scores_batch(s, &b.b, &e), e);
+    struct grad_sink sink = scores_sink(s);
+    struct pass_options po = {.weights = w, .recompute = true};
+    OK(pass_backward(&po, &b.b, &sink, NULL, &total, &e), e);
+    OK(scores_end(s, layers, modules, &e), e);
+    scores_free(s);
+    weights_free(w);
     OK(st_open(path, &f, &e), e);
     assert_int_equal(st_count(f), 6); /* weight and bias of three layers */
-    assert_true(modules[MOD_Q] == 0);
+    assert_true(modules[MOD_Q] > 0 && modules[MOD_K] == 0 && fabs(modules[MOD_Q] - layers[0] - layers[1] - layers[2]) < 1e-9);
     st_close(f);
     close_dir(&o);
     drop_path(path);
@@ -266,7 +369,7 @@ static void finite_differences(void **state)
         struct weights *w;
         struct st_file *f;
         int32_t cu[2], tcu[2], pos[256];
-        struct run r = {.batches = 1};
+        struct run r = {0};
         char *path = scores_path();
         tiny_open(&o, tied, DT_F32);
         tiny_fill(&b, model_config(o.m)->vocab_size);
@@ -384,14 +487,13 @@ static void near(double a, double b, const char *what)
         fail_msg("%s: %.9g, not %.9g", what, a, b);
 }
 
-static void golden_case(const char *name, int batches)
+static void golden_case(const char *name, struct run r)
 {
     char dir[600], model[700];
     struct err e;
     struct opened o;
     struct seeds seeds;
     struct st_file *got, *want;
-    struct run r = {.batches = batches};
     snprintf(dir, sizeof dir, "%s/oracle/golden/%s", TEST_SHARED, name);
     struct js *k = read_json(dir, "case.json"), *j = read_json(dir, "scores/scores.json");
     snprintf(model, sizeof model, "%s/oracle/golden/models/%s", TEST_SHARED, js_cstr(js_get(k, "teacher")));
@@ -438,14 +540,14 @@ static void golden(void **state)
         skip();
     }
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        golden_case(cases[i], 1);
-    golden_case("gqa", 3);
+        golden_case(cases[i], (struct run){0});
+    golden_case("gqa", (struct run){.part_tokens = 100, .spill = true});
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(against_alone), cmocka_unit_test(same_bytes),
-                                       cmocka_unit_test(subset), cmocka_unit_test(finite_differences),
+                                       cmocka_unit_test(subset), cmocka_unit_test(damaged_checkpoint), cmocka_unit_test(finite_differences),
                                        cmocka_unit_test(damaged), cmocka_unit_test(golden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
