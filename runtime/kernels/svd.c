@@ -10,6 +10,7 @@
 #include "runtime/base/rng.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/blas.h"
+#include "runtime/kernels/vmath.h"
 
 enum {
     CHUNK = 512,    /* lines of the long side converted to f64 at a time */
@@ -50,6 +51,20 @@ static size_t piece_ld(const struct piece *c)
     return c->l->along ? c->l->q : c->n;
 }
 
+VECTOR static void f32_to_f64(double *restrict out, const float *restrict in, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i];
+}
+
+VECTOR static void bf16_to_f64(double *restrict out, const uint16_t *restrict in, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        out[i] = bf16_to_f32(in[i]);
+}
+
 static void to_f64(double *out, const void *in, enum dtype t, size_t n)
 {
     switch (t) {
@@ -57,12 +72,10 @@ static void to_f64(double *out, const void *in, enum dtype t, size_t n)
         memcpy(out, in, n * sizeof *out);
         break;
     case DT_F32:
-        for (size_t i = 0; i < n; i++)
-            out[i] = ((const float *)in)[i];
+        f32_to_f64(out, in, n);
         break;
     case DT_BF16:
-        for (size_t i = 0; i < n; i++)
-            out[i] = bf16_to_f32(((const uint16_t *)in)[i]);
+        bf16_to_f64(out, in, n);
         break;
     default: /* DT_F16: the caller checked */
         for (size_t i = 0; i < n; i++)
