@@ -2,7 +2,7 @@
  *
  * One lock a key: a write lock of the kernel (fcntl, F_OFD_SETLK) on one byte of DIR/locks/keys, whose place is the first 63 bits
  * of the key. It belongs to the descriptor that this store holds open, so the kernel frees it when the process dies, and
- * no file is made and removed for a node. The locks of one store do not exclude each other: those are kept in a list.
+ * no file is made and removed for a node. The locks of one store do not exclude each other: those are kept in lists.
  * Keys that share these bits (there are none) would only wait for each other.
  *
  * The first bytes of the file say who holds what: SLOTS short texts, found by the key; one is overwritten when another
@@ -91,7 +91,8 @@ static int try_lock(struct store *s, struct store_lock *l, struct err *e)
     if (rc != 0)
         return rc;
     bool mine = false;
-    for (const struct store_lock *h = s->held; !mine && h; h = h->next)
+    struct store_lock **bucket = &s->held[l->key.b[0]];
+    for (const struct store_lock *h = *bucket; !mine && h; h = h->next)
         mine = place_of(&h->key) == place_of(&l->key);
     if (!mine && set_lock(s, &l->key, F_WRLCK) < 0) {
         if (errno != EAGAIN && errno != EACCES)
@@ -103,8 +104,8 @@ static int try_lock(struct store *s, struct store_lock *l, struct err *e)
         return 1;
     }
     describe_self(s, &l->key);
-    l->next = s->held;
-    s->held = l;
+    l->next = *bucket;
+    *bucket = l;
     return 0;
 }
 
@@ -140,7 +141,7 @@ void store_unlock(struct store_lock *l)
         return;
     struct store *s = l->s;
     pthread_mutex_lock(&s->locks_mutex);
-    for (struct store_lock **p = &s->held; *p; p = &(*p)->next)
+    for (struct store_lock **p = &s->held[l->key.b[0]]; *p; p = &(*p)->next)
         if (*p == l) {
             *p = l->next;
             break;

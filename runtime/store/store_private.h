@@ -31,7 +31,7 @@ struct store {
     size_t n_idle_tmp, cap_idle_tmp;
     pthread_mutex_t locks_mutex;
     int keys_fd;      /* DIR/locks/keys (locks.c), -1 until a key is locked */
-    struct store_lock *held; /* by this process */
+    struct store_lock *held[256]; /* by this process, by the first byte of the key */
     char *presence;   /* DIR/locks/p-XXXXXX, flock'ed through presence_fd */
     int presence_fd;
     pthread_mutex_t commit_mutex; /* one commit at a time; guards writer */
