@@ -38,6 +38,15 @@ pk export g.yaml blocks blocks; grep -q '"expanded_from": *"Q8_0"' blocks/blocks
 pk export g.yaml q8 hf --as hf; is_status 0 "quantised model as a folder"
 pk inspect hf; is_status 0 "inspect the folder"; says "BF16"
 
+# shards with their index, and the same loss through them
+pk export s.yaml teacher sh --as hf --shard-size 20KB; is_status 0 "shards"
+[ "$(ls sh/model-0000*-of-0000*.safetensors | wc -l)" -gt 2 ] && [ -s sh/model.safetensors.index.json ] || fail "no shards: $(ls sh)"
+printf 'pkgraph: 1\nextends: g.yaml\nname: shards\nnodes:\n  again: {params: {model: sh}}\n' >h.yaml
+pk run h.yaml --only two; is_status 0 "shards loaded"; pk export h.yaml two three
+cmp -s one/metrics.json three/metrics.json || fail "another loss through shards"
+pk export s.yaml teacher x --as gguf --shard-size 1GB; is_status 2 "--shard-size of a GGUF file"
+pk export s.yaml teacher x --as hf --shard-size many; is_status 2 "no size"; says "not a size"
+
 pk export s.yaml tuned a --as gguf; is_status 0 "adapter as gguf"; [ -s a/adapter.gguf ] || fail "no adapter.gguf"
 pk export s.yaml rows x --as gguf; is_status 2 "rows as gguf"; says "models and adapters"
 pk export s.yaml tuned x --as gguf --dtype f16; is_status 2 "--dtype of an adapter"

@@ -7,6 +7,7 @@
 
 #include "tools/pkgraph/export_dir.h"
 #include "tools/pkgraph/export_gguf.h"
+#include "engine/param.h"
 #include "tools/pkgraph/export_hf.h"
 #include "tools/pkgraph/export_lmeval.h"
 #include "tools/pkgraph/export_peft.h"
@@ -44,6 +45,9 @@ static int fill(struct export_dir *d, struct session *s, const struct args *args
     long rank = 0;
     if (args_int(args, "rank", 1, 1 << 20, &rank) < 0)
         return err_set(e, ERR_INPUT, "nothing was written");
+    const char *size = args_get(args, "shard-size");
+    if (size && (!as || strcmp(as, "hf") != 0))
+        return err_set(e, ERR_INPUT, "--shard-size belongs to --as hf");
     if (as && strcmp(as, "peft") == 0)
         return export_peft(d, s->store, a, (int)rank, args_get(args, "base"), e);
     if (args_has(args, "base") || args_has(args, "verify"))
@@ -56,7 +60,10 @@ static int fill(struct export_dir *d, struct session *s, const struct args *args
         return export_lmeval(d, s->store, a, e);
     if (as && strcmp(as, "hf") == 0 && !model)
         return err_set(e, ERR_INPUT, "--as hf is for models; this is of type %s", a->type);
-    int rc = model ? export_hf(d, s->store, a, e) : 0;
+    int64_t shard = (int64_t)5 << 30;
+    if (size && (!parse_size(str_of(size), &shard) || shard <= 0))
+        return err_set(e, ERR_INPUT, "--shard-size %s is not a size; write for instance 5GiB", size);
+    int rc = model ? export_hf(d, s->store, a, as ? (uint64_t)shard : UINT64_MAX, e) : 0;
     return rc || as ? rc : as_is(d, s->store, a, e);
 }
 
@@ -110,6 +117,7 @@ static const struct option_def options[] = {
     {.name = "dtype", .arg = "TYPE", .help = "with --as gguf, of models: type of the matrices; as stored when not given",
      .choices = "f32|f16|bf16|q8_0"},
     {.name = "rank", .arg = "N", .help = "of adapters, --as peft or gguf: truncate to this rank (peft: and print each module's relative error)"},
+    {.name = "shard-size", .arg = "SIZE", .help = "with --as hf: weights beyond this become several files with an index (default: 5GiB)"},
     {.name = "base", .arg = "NAME", .help = "with --as peft: base_model_name_or_path of adapter_config.json"},
     {.name = "verify", .help = "with --as peft: read it again and print the largest difference of logits on the base model"},
     {.name = "link", .help = "hard links to the store's own read-only files instead of copies: at once and without room. One that is changed "

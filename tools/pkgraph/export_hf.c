@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/pkgraph/export_hf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,17 +34,18 @@ static int tokenizer_config(struct export_dir *d, const struct js *facts, struct
     return rc;
 }
 
-static int weights(const struct model *m, const char *path, struct err *e)
+/* Tensors [first, end) of the model in one file. */
+static int write_shard(const struct model *m, size_t first, size_t end, const char *path, struct err *e)
 {
     struct st_writer *w = NULL;
     int rc = st_writer_new(path, &w, e);
-    for (size_t i = 0; !rc && i < model_tensor_count(m); i++) {
+    for (size_t i = first; !rc && i < end; i++) {
         const struct tensor *t = model_tensor_at(m, i);
         rc = st_declare(w, t->name, t->dtype, t->ndim, t->shape, e);
     }
     if (!rc)
         rc = st_write_begin(w, e);
-    for (size_t i = 0; !rc && i < model_tensor_count(m); i++) {
+    for (size_t i = first; !rc && i < end; i++) {
         const struct tensor *t = model_tensor_at(m, i);
         struct tensor plain;
         rc = tensor_plain(t, &plain, e);
@@ -54,6 +56,57 @@ static int weights(const struct model *m, const char *path, struct err *e)
     if (!rc)
         rc = st_write_end(w, e);
     st_writer_free(w);
+    return rc;
+}
+
+/* The end of the shard that begins at tensor `first`: as many as fit, one at least. */
+static size_t shard_end(const struct model *m, size_t first, uint64_t limit)
+{
+    uint64_t bytes = 0;
+    size_t i = first;
+    for (; i < model_tensor_count(m); i++) {
+        uint64_t more = model_tensor_at(m, i)->bytes;
+        if (i > first && (more > limit || bytes > limit - more))
+            break;
+        bytes += more;
+    }
+    return i;
+}
+
+/* model.safetensors, or shards and their index where the limit asks for them. */
+static int weights(struct export_dir *d, const struct model *m, uint64_t limit, struct err *e)
+{
+    size_t n = 0, total = model_tensor_count(m), k = 0;
+    uint64_t bytes = 0;
+    const char *path;
+    for (size_t i = 0; i < total; n++)
+        i = shard_end(m, i, limit);
+    if (n <= 1) {
+        int rc = export_add(d, "model.safetensors", &path, e);
+        return rc ? rc : write_shard(m, 0, total, path, e);
+    }
+    struct js *map = js_object(), *facts = js_object(), *index = js_object();
+    int rc = 0, bad = !map || !facts || !index;
+    for (size_t i = 0, end; !rc && !bad && i < total; i = end) {
+        char name[64];
+        end = shard_end(m, i, limit);
+        snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", ++k, n);
+        for (size_t t = i; t < end; t++) {
+            bad |= js_set(map, model_tensor_at(m, t)->name, js_new_cstr(name));
+            bytes += model_tensor_at(m, t)->bytes;
+        }
+        rc = export_add(d, name, &path, e);
+        if (!rc)
+            rc = write_shard(m, i, end, path, e);
+    }
+    bad |= js_set(facts, "total_size", js_new_int((int64_t)bytes)) | js_set(index, "metadata", js_ref(facts)) | js_set(index, "weight_map", js_ref(map));
+    if (!rc && bad)
+        rc = err_nomem(e, total * 64, "an index");
+    if (!rc)
+        rc = text_json(d, "model.safetensors.index.json", index, e);
+    js_free(map);
+    js_free(facts);
+    js_free(index);
     return rc;
 }
 
@@ -73,21 +126,20 @@ static const struct artifact_file *whole_file(const struct artifact *model, cons
     return NULL;
 }
 
-static int put_weights(struct export_dir *d, struct resolver *r, const struct artifact_file *whole, const struct model *m, struct err *e)
+static int put_weights(struct export_dir *d, struct resolver *r, const struct artifact_file *whole, const struct model *m, uint64_t limit,
+                       struct err *e)
 {
     const char *path;
     char hex[DIGEST_HEX];
-    int rc;
-    if (!whole) {
-        rc = export_add(d, "model.safetensors", &path, e);
-        return rc ? rc : weights(m, path, e);
-    }
+    if (!whole || shard_end(m, 0, limit) < model_tensor_count(m))
+        return weights(d, m, limit, e);
     digest_hex(&whole->digest, hex);
-    rc = resolver_find(r, hex, &path, e);
+    int rc = resolver_find(r, hex, &path, e);
     return rc ? rc : export_copy(d, "model.safetensors", path, e);
 }
 
-static int all_files(struct export_dir *d, struct resolver *r, const struct artifact *model, const struct js *json, struct err *e)
+static int all_files(struct export_dir *d, struct resolver *r, const struct artifact *model, const struct js *json, uint64_t limit,
+                     struct err *e)
 {
     struct model *m = NULL;
     const struct js *facts = js_get(json, "tokenizer");
@@ -102,13 +154,13 @@ static int all_files(struct export_dir *d, struct resolver *r, const struct arti
     if (!rc)
         rc = tokenizer_config(d, facts, e);
     if (!rc)
-        rc = put_weights(d, r, whole_file(model, json), m, e);
+        rc = put_weights(d, r, whole_file(model, json), m, limit, e);
     if (m)
         model_close(m);
     return rc;
 }
 
-int export_hf(struct export_dir *d, struct store *s, const struct artifact *model, struct err *e)
+int export_hf(struct export_dir *d, struct store *s, const struct artifact *model, uint64_t limit, struct err *e)
 {
     struct resolver r = {.store = s};
     struct js *json = NULL;
@@ -123,7 +175,7 @@ int export_hf(struct export_dir *d, struct store *s, const struct artifact *mode
     if (!rc && !(json = js_read(path, e)))
         rc = e->code;
     if (!rc)
-        rc = all_files(d, &r, model, json, e);
+        rc = all_files(d, &r, model, json, limit, e);
     js_free(json);
     resolver_release(&r);
     return rc;

@@ -9,6 +9,7 @@
 #include "runtime/store/store.h"
 #include "tools/pkgraph/export_dir.h"
 
-int export_hf(struct export_dir *d, struct store *s, const struct artifact *model, struct err *e);
+/* limit: bytes of tensors in one file; more become shards with model.safetensors.index.json. */
+int export_hf(struct export_dir *d, struct store *s, const struct artifact *model, uint64_t limit, struct err *e);
 
 #endif
