@@ -100,6 +100,25 @@ int fs_write_atomic(const char *path, const void *p, size_t n, struct err *e)
     return rc;
 }
 
+void fs_remove_temps(const char *path)
+{
+    char *dir = fs_dirname(path), **names = NULL;
+    const char *base = fs_basename(path);
+    size_t n = 0, len = strlen(base);
+    struct err ignored;
+    if (!dir || fs_list(dir, &names, &n, &ignored) != 0)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool temp = strlen(names[i]) == len + 7 && strncmp(names[i], base, len) == 0 && names[i][len] == '.';
+        char *full = temp ? fs_join(dir, names[i]) : NULL;
+        if (full)
+            unlink(full);
+        free(full);
+    }
+    fs_list_free(names, n);
+    free(dir);
+}
+
 int fs_map(const char *path, struct fs_map *m, struct err *e)
 {
     *m = (struct fs_map){0};

@@ -20,6 +20,8 @@ int fs_write(const char *path, const void *p, size_t n, struct err *e);
 
 /* Temporary file beside path, write, fsync, rename. The old file stays whole on any failure. */
 int fs_write_atomic(const char *path, const void *p, size_t n, struct err *e);
+/* Removes the temporary files (path with six characters behind) of writers that were killed. For who alone writes path. */
+void fs_remove_temps(const char *path);
 
 /* A read-only view of a whole file. An empty file has p == NULL, n == 0. */
 struct fs_map {

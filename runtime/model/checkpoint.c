@@ -132,6 +132,7 @@ int checkpoint_read(const char *path, struct optim *o, float *best, struct js **
     char name[NAME_MAX_];
     struct st_file *f = NULL;
     *state = NULL;
+    fs_remove_temps(path); /* each kill while one was written leaves as much as a checkpoint */
     if (!fs_exists(path))
         return err_set(e, ERR_NOTFOUND, "%s: no checkpoint", path);
     int rc = st_open(path, &f, e);

@@ -14,7 +14,8 @@
 int checkpoint_write(const char *path, const struct optim *o, const float *best, const struct js *state, struct str log, struct err *e);
 
 /* Fills parameters, moments, best (if not NULL and the file has it) and log, and gives the state (the caller frees).
- * ERR_NOTFOUND: no such file. ERR_DAMAGED: the file is not a checkpoint of these parameters; nothing was changed. */
+ * ERR_NOTFOUND: no such file. ERR_DAMAGED: the file is not a checkpoint of these parameters, or was damaged; nothing was changed. Removes
+ * what writers that were killed have left beside it. */
 int checkpoint_read(const char *path, struct optim *o, float *best, struct js **state, struct buf *log, struct err *e);
 
 #endif

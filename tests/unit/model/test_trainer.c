@@ -172,6 +172,9 @@ static void rotten(void **state)
         l->dropout = 0.1;
         struct train_job job = {c.settings, w, l, &c.samples, NULL, &p};
         job.s.checkpoint = file;
+        char left[80];
+        snprintf(left, sizeof left, "%s.a1B2c3", file); /* of a writer that was killed */
+        OK(fs_write_atomic(left, "x", 1, &e), e);
         if (k) {
             saved.p[saved.n * (size_t)(k - 1) / 11] ^= 4;
             OK(fs_write_atomic(file, saved.p, saved.n, &e), e);
@@ -181,6 +184,7 @@ static void rotten(void **state)
         int rc = train_run(&job, &res, &e);
         assert_int_equal(rc, k ? 0 : ERR_CANCELLED);
         assert_int_equal(f.warnings, k > 0);
+        assert_false(fs_exists(left));
         if (k == 0)
             OK(fs_read(file, 1 << 24, &saved, &e), e);
         else if (digest_params(l, w) != whole.digest)
