@@ -70,12 +70,20 @@ struct op_sources;
 struct op_infer;
 struct op_run;
 
+/* Another way to the same bytes that needs less memory and more time: run takes it when op_memory is less than peak_memory. */
+struct op_less {
+    uint64_t memory; /* bytes; 0: there is no such way */
+    const char *how; /* constant, for the plan: "recomputes activations" */
+};
+
 /* Estimate for scheduling and for the plan; zero means unknown. */
+enum { OP_LESS_MAX = 2 };
 struct op_cost {
     double flops;
     double bytes_read, bytes_written;
     uint64_t peak_memory; /* bytes, beyond the process itself */
     int max_threads;      /* 0: as many as there are */
+    struct op_less less[OP_LESS_MAX]; /* descending */
 };
 
 enum { OP_RETRYABLE = 1, OP_PURE_IO = 2 };

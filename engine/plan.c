@@ -370,6 +370,21 @@ static void add_up(struct plan *p)
     }
 }
 
+void plan_fit(struct plan *p, uint64_t mem)
+{
+    p->peak_memory = 0;
+    for (size_t i = 0; i < p->graph->n; i++) {
+        struct planned *n = &p->nodes[i];
+        for (int k = 0; k < OP_LESS_MAX && n->cost.peak_memory > mem && n->cost.less[k].memory; k++)
+            if (n->cost.less[k].memory <= mem) {
+                n->cost.peak_memory = n->cost.less[k].memory;
+                n->how_less = n->cost.less[k].how;
+            }
+        if (n->same_as < 0 && (n->state == NODE_RUN || n->state == NODE_PENDING) && n->cost.peak_memory > p->peak_memory)
+            p->peak_memory = n->cost.peak_memory;
+    }
+}
+
 int plan_make(const struct graph *g, struct store *s, bool read_sources, const char *const *force, size_t n_force,
               const struct progress *progress, struct plan **out, struct err *e)
 {

@@ -29,6 +29,7 @@ struct planned {
     int same_as;           /* another node with the same key that computes it, -1: none */
     bool forced;           /* runs whatever the store holds */
     struct op_cost cost;
+    const char *how_less;  /* the way that plan_fit chose for this node to need less memory; NULL: the usual one */
     double seconds;        /* estimate: history of equal work, else cost; 0 unknown */
     size_t n_sources;
     struct plan_source { char *label, *path; bool known; struct digest digest; } *sources;
@@ -54,6 +55,10 @@ int plan_make(const struct graph *g, struct store *s, bool read_sources, const c
 struct share;
 int plan_restore(struct plan *p, struct share *s, const struct progress *progress, struct err *e);
 void plan_free(struct plan *p);
+
+/* Chooses how nodes that need more than `mem` bytes can do with less, where their operators know a way (struct op_less): their peak_memory
+ * and that of the plan become what is needed then. Once. */
+void plan_fit(struct plan *p, uint64_t mem);
 
 /* The artifact that node i gives at an output port (from its record), NULL: none yet, or not produced. */
 const struct artifact *plan_output(const struct plan *p, size_t i, int port);

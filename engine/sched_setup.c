@@ -66,6 +66,7 @@ static void set_limits(struct sched *s)
         o->mem = budget_free();
     if (!o->mem)
         o->mem = UINT64_MAX;
+    plan_fit(s->plan, o->mem);
 }
 
 int sched_setup(struct sched *s, const struct pool_calls *calls, struct err *e)

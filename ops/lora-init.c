@@ -12,6 +12,7 @@
 #include "engine/op.h"
 #include "ops/lib/inputs.h"
 #include "ops/lib/lora_start.h"
+#include "ops/lib/rank_pattern.h"
 #include "runtime/base/guard.h"
 #include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
@@ -63,9 +64,9 @@ static void pair_shape(const struct model_config *c, enum module m, size_t *out,
         module_shape(c, m, out, in);
 }
 
-static float scale_of(const struct op_args *a)
+static float scale_of(const struct op_args *a, int layer, enum module m)
 {
-    double r = (double)op_int(a, "r"), alpha = op_float(a, "lora_alpha");
+    double r = rank_of(a, layer, m), alpha = alpha_of(a, layer, m);
     return (float)(op_bool(a, "use_rslora") ? alpha / sqrt(r) : alpha / r);
 }
 
@@ -117,7 +118,7 @@ static int check_blocks(struct op_infer *x, const struct model_config *student, 
                          "modules, or name them in target_modules");
 }
 
-static struct js *describe(const struct op_args *a, bool compensated, const bool used[MOD_COUNT])
+static struct js *describe(const struct op_args *a, bool compensated, const bool used[MOD_COUNT], int largest)
 {
     struct js *d = js_object(), *names = js_array();
     for (int m = 0; m < MOD_COUNT; m++)
@@ -125,6 +126,8 @@ static struct js *describe(const struct op_args *a, bool compensated, const bool
             js_push(names, js_new_cstr(module_name((enum module)m)));
     js_set(d, "student", js_ref(js_get(op_input(a, "student"), "config")));
     js_set(d, "r", js_new_int(op_int(a, "r")));
+    if (largest != op_int(a, "r"))
+        js_set(d, "largest_r", js_new_int(largest));
     js_set(d, "lora_alpha", js_new_num(op_float(a, "lora_alpha")));
     js_set(d, "use_rslora", js_new_bool(op_bool(a, "use_rslora")));
     js_set(d, "lora_dropout", js_new_num(op_float(a, "lora_dropout")));
@@ -134,33 +137,47 @@ static struct js *describe(const struct op_args *a, bool compensated, const bool
     return d;
 }
 
+/* A matrix that is factored must have as many singular values as its rank. *largest: of all ranks so far. */
+static int check_ranks(struct op_infer *x, const struct model_config *c, enum module m, bool factors, int *largest, struct err *e)
+{
+    const struct op_args *a = op_infer_args(x);
+    size_t out, in;
+    pair_shape(c, m, &out, &in);
+    for (int l = 0; l < ((int)m < MOD_LINEARS ? c->num_hidden_layers : 1); l++) {
+        int r = rank_of(a, (int)m < MOD_LINEARS ? l : -1, m);
+        *largest = r > *largest ? r : *largest;
+        op_blame_param(x, r == op_int(a, "r") ? "r" : "rank_pattern");
+        if (factors && (size_t)r > (out < in ? out : in))
+            return err_set(e, ERR_INPUT, "r %d is more than %s has singular values (%zu x %zu in the student); at most %zu", r, module_name(m), out, in,
+                           out < in ? out : in);
+    }
+    return 0;
+}
+
 static int init_infer(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
     struct model_config c;
     bool compensated = false, used[MOD_COUNT] = {false};
+    int largest = 0;
     op_blame_input(x, "student");
     int rc = op_model_config(a, "student", &c, e);
     if (rc)
         return rc;
     for (int m = 0; m < MOD_COUNT; m++) {
         int how = is_target((enum module)m) ? start_of(a, (enum module)m) : -1;
-        size_t out, in;
-        if (how < 0)
-            continue;
-        used[m] = true;
-        pair_shape(&c, (enum module)m, &out, &in);
-        if (!lora_init_factors((enum lora_init)how))
-            continue;
-        compensated = true;
-        op_blame_param(x, "r");
-        if ((size_t)op_int(a, "r") > (out < in ? out : in))
-            return err_set(e, ERR_INPUT,
-                           "r %lld is more than %s has singular values (%zu x %zu in the student); at most %zu",
-                           (long long)op_int(a, "r"), module_name((enum module)m), out, in, out < in ? out : in);
+        used[m] = how >= 0;
     }
-    rc = check_blocks(x, &c, compensated, e);
-    return rc ? rc : op_set_output(x, "adapter", describe(a, compensated, used), e);
+    rc = rank_pattern_check(x, &c, used, e);
+    for (int m = 0; rc == 0 && m < MOD_COUNT; m++) {
+        bool factors = used[m] && lora_init_factors((enum lora_init)start_of(a, (enum module)m));
+        compensated |= factors;
+        if (used[m])
+            rc = check_ranks(x, &c, (enum module)m, factors, &largest, e);
+    }
+    if (rc == 0)
+        rc = check_blocks(x, &c, compensated, e);
+    return rc ? rc : op_set_output(x, "adapter", describe(a, compensated, used, largest), e);
 }
 
 static void init_cost(const struct op_args *a, struct op_cost *cost)
@@ -169,7 +186,7 @@ static void init_cost(const struct op_args *a, struct op_cost *cost)
     struct err e;
     if (op_model_config(a, "student", &c, &e))
         return;
-    double r = (double)op_int(a, "r"), flops = 0, read = 0, written = 0;
+    double flops = 0, read = 0, written = 0;
     uint64_t largest = 0, together = 0;
     for (int m = 0; m < MOD_COUNT; m++) {
         int how = is_target((enum module)m) ? start_of(a, (enum module)m) : -1;
@@ -177,6 +194,9 @@ static void init_cost(const struct op_args *a, struct op_cost *cost)
         if (how < 0)
             continue;
         pair_shape(&c, (enum module)m, &out, &in);
+        double r = 1;
+        for (int l = 0; l < (m < MOD_LINEARS ? c.num_hidden_layers : 1); l++)
+            r = fmax(r, rank_of(a, m < MOD_LINEARS ? l : -1, (enum module)m));
         double times = m < MOD_LINEARS ? c.num_hidden_layers : 1, n = (double)out * (double)in,
                p = out > in ? (double)out : (double)in, q = n / p;
         bool factors = lora_init_factors((enum lora_init)how);
@@ -230,8 +250,8 @@ static size_t list_pairs(const struct op_args *a, const struct model_config *c, 
             if (pairs) {
                 pairs[n].layer = m < MOD_LINEARS ? l : -1;
                 pairs[n].mod = (enum module)m;
-                pairs[n].r = (int)op_int(a, "r");
-                pairs[n].scale = scale_of(a);
+                pairs[n].r = rank_of(a, pairs[n].layer, pairs[n].mod);
+                pairs[n].scale = scale_of(a, pairs[n].layer, pairs[n].mod);
                 jobs[n] = (struct job){.p = &pairs[n],
                                        .how = (enum lora_init)how,
                                        .seed = (uint64_t)op_int(a, "seed"),
@@ -329,6 +349,24 @@ static int run_jobs(struct work *w, struct err *e)
 
 /* ---- files ---- */
 
+/* Each module that differs by its whole path, so that PEFT's reading, the first key that fits, is ours. */
+static void put_patterns(const struct op_args *a, const struct lora *l, struct js *c)
+{
+    struct js *ranks = js_object(), *alphas = js_object();
+    char path[PARAM_NAME_MAX];
+    for (size_t i = 0; i < l->n; i++) {
+        const struct lora_pair *p = &l->pairs[i];
+        double alpha = alpha_of(a, p->layer, p->mod);
+        module_path(path, p->layer, p->mod);
+        if (p->r != op_int(a, "r"))
+            js_set(ranks, path, js_new_int(p->r));
+        if (alpha != op_float(a, "lora_alpha"))
+            js_set(alphas, path, alpha == floor(alpha) ? js_new_int((int64_t)alpha) : js_new_num(alpha));
+    }
+    js_set(c, "rank_pattern", ranks);
+    js_set(c, "alpha_pattern", alphas);
+}
+
 /* PEFT's keys; init_lora_weights must say true, or PEFT would factor again when it loads the adapter. */
 static struct js *adapter_config(const struct op_args *a, const struct lora *l)
 {
@@ -356,8 +394,7 @@ static struct js *adapter_config(const struct op_args *a, const struct lora *l)
     js_set(c, "inference_mode", js_new_bool(true));
     js_set(c, "init_lora_weights", js_new_bool(true));
     js_set(c, "use_dora", js_new_bool(false));
-    js_set(c, "rank_pattern", js_object());
-    js_set(c, "alpha_pattern", js_object());
+    put_patterns(a, l, c);
     return c;
 }
 
@@ -376,7 +413,8 @@ static struct js *facts_json(const struct op_args *a, const struct work *w)
     js_set(j, "init", js_new_cstr(op_str(a, "init")));
     js_set(j, "compat", js_new_cstr(op_str(a, "compat")));
     js_set(j, "compensated", js_new_bool(compensated));
-    js_set(j, "scale", js_new_num((double)scale_of(a)));
+    double r = (double)op_int(a, "r"), alpha = op_float(a, "lora_alpha");
+    js_set(j, "scale", js_new_num((double)(float)(op_bool(a, "use_rslora") ? alpha / sqrt(r) : alpha / r)));
     js_set(j, "modules", modules);
     return j;
 }
@@ -468,6 +506,10 @@ static const struct param_def params[] = {
      .min = 1e-6,
      .max = 1e6,
      .help = "scale is lora_alpha / r"},
+    {.name = "rank_pattern",
+     .type = PARAM_MAP,
+     .help = "ranks of single modules in place of r: {down_proj: 32, layers.0.self_attn.q_proj: 4}; ends of paths, the longest that fits holds"},
+    {.name = "alpha_pattern", .type = PARAM_MAP, .help = "the same for lora_alpha"},
     {.name = "lora_dropout",
      .type = PARAM_FLOAT,
      .fallback = "0.05",

@@ -44,7 +44,8 @@ static void merge_cost(const struct op_args *a, struct op_cost *cost)
     if (op_model_config(a, "model", &c, &ignored))
         return;
     double n = (double)c.num_hidden_layers * (double)c.hidden_size * (4.0 * c.hidden_size + 3.0 * c.intermediate_size) + 2.0 * c.vocab_size * c.hidden_size;
-    double r = (double)js_int(js_get(op_input(a, "adapter"), "r"), 16);
+    const struct js *adapter = op_input(a, "adapter");
+    double r = (double)js_int(js_get(adapter, js_get(adapter, "largest_r") ? "largest_r" : "r"), 16);
     *cost = (struct op_cost){.flops = 4 * n * r, .bytes_read = 2 * n, .bytes_written = 2 * n, .peak_memory = (uint64_t)96 << 20};
 }
 

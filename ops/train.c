@@ -187,7 +187,7 @@ static int train_infer(struct op_infer *x, struct err *e)
 static void count_elements(const struct op_args *a, const struct model_config *c, double *trained, double *matrices)
 {
     const struct js *adapter = op_input(a, "adapter"), *targets = js_get(adapter, "target_modules");
-    double r = (double)js_int(js_get(adapter, "r"), 16);
+    double r = (double)js_int(js_get(adapter, js_get(adapter, "largest_r") ? "largest_r" : "r"), 16);
     *trained = *matrices = 0;
     for (int m = 0; m <= MOD_HEAD; m++) {
         size_t out, in;
@@ -201,6 +201,38 @@ static void count_elements(const struct op_args *a, const struct model_config *c
             if (js_cstr(js_at(targets, i)) && strcmp(js_cstr(js_at(targets, i)), module_name((enum module)m)) == 0)
                 *trained += times * r * (double)(out + in);
     }
+}
+
+/* Bytes of a training: weights of this kind, the optimiser, the adapter's factors ready for the products, activations. */
+static uint64_t memory_of(const struct op_args *a, const struct model_config *c, enum dtype stored, enum weights_kind kind, size_t tokens, size_t targets,
+                          bool recompute)
+{
+    double trained, matrices;
+    enum dtype t = is_full(a) ? DT_F32 : op_compute(a);
+    count_elements(a, c, &trained, &matrices);
+    return weights_memory(c, stored, t, kind) + optim_memory((size_t)trained, is_full(a)) + (uint64_t)(is_full(a) ? 0 : 12 * trained) +
+           pass_memory(c, t, tokens, targets, true, recompute);
+}
+
+/* Beside the usual way: activations made again in the backward pass; then also the weights of an adapter's base a layer at a time. */
+static void cost_memory(const struct op_args *a, const struct model_config *c, size_t tokens, struct op_cost *cost)
+{
+    enum dtype stored = op_model_dtype(a, "model");
+    enum weights_kind kind = is_full(a) ? WEIGHTS_TRAINABLE : WEIGHTS_RESIDENT;
+    cost->peak_memory = memory_of(a, c, stored, kind, tokens, tokens, false);
+    cost->less[0] = (struct op_less){memory_of(a, c, stored, kind, tokens, tokens, true), "recomputes activations"};
+    if (!is_full(a))
+        cost->less[1] = (struct op_less){memory_of(a, c, stored, WEIGHTS_STREAMED, tokens, tokens, true),
+                                         "recomputes activations and reads the weights a layer at a time"};
+}
+
+/* The teacher's logits lie beside that; its model is gone before training begins. */
+static void add_teacher(const struct op_args *a, size_t targets, struct op_cost *cost)
+{
+    uint64_t table = teacher_memory(targets, (size_t)op_int(a, "top_k")), asking = distillation_memory(a, "teacher") + table;
+    cost->peak_memory = cost->peak_memory + table > asking ? cost->peak_memory + table : asking;
+    for (int i = 0; i < OP_LESS_MAX && cost->less[i].memory; i++)
+        cost->less[i].memory = cost->less[i].memory + table > asking ? cost->less[i].memory + table : asking;
 }
 
 static void train_cost(const struct op_args *a, struct op_cost *cost)
@@ -217,19 +249,12 @@ static void train_cost(const struct op_args *a, struct op_cost *cost)
     double tokens = rows * row * op_float(a, "num_train_epochs");
     if (op_is_set(a, "max_steps"))
         tokens = (double)op_int(a, "max_steps") * batch * (double)op_int(a, "gradient_accumulation_steps");
-    enum dtype t = is_full(a) ? DT_F32 : op_compute(a);
     cost->flops = tokens * (is_full(a) ? 6 * matrices : 4 * matrices + 6 * trained);
     cost->bytes_read = 2 * matrices;
     cost->bytes_written = 4 * trained;
-    cost->peak_memory = weights_memory(&c, op_model_dtype(a, "model"), t, is_full(a) ? WEIGHTS_TRAINABLE : WEIGHTS_RESIDENT) +
-                        optim_memory((size_t)trained, is_full(a)) + (uint64_t)(is_full(a) ? 0 : 12 * trained) +
-                        pass_memory(&c, t, (size_t)batch, (size_t)batch, true, false);
-    if (distills(a, "offline")) {
-        bool model = teacher_is(a, "model");
-        uint64_t asking = model ? distillation_memory(a, "teacher") : 0;
-        cost->peak_memory += model ? teacher_memory((size_t)(rows * row), (size_t)op_int(a, "top_k")) : 0;
-        cost->peak_memory = asking > cost->peak_memory ? asking : cost->peak_memory;
-    }
+    cost_memory(a, &c, (size_t)batch, cost);
+    if (distills(a, "offline") && teacher_is(a, "model"))
+        add_teacher(a, (size_t)(rows * row), cost);
 }
 
 /* ---- run time ---- */
@@ -284,7 +309,7 @@ static void settings(const struct op_args *a, struct train_settings *s)
 }
 
 /* Weights resident, or streamed, and activations kept or recomputed: as the memory of this node allows. */
-static int choose_memory(struct training *t, enum dtype compute, enum weights_kind *kind, struct err *e)
+static int choose_memory(struct training *t, enum weights_kind *kind, struct err *e)
 {
     const struct model_config *c = model_config(t->model);
     struct training_size size;
@@ -292,24 +317,19 @@ static int choose_memory(struct training *t, enum dtype compute, enum weights_ki
     int rc = training_size(&t->data.samples, &s->batch, s->epochs, s->max_steps, &size, e);
     if (rc)
         return rc;
-    double trained, matrices;
-    count_elements(t->a, c, &trained, &matrices);
     enum dtype stored = model_tensor(t->model, "model.embed_tokens.weight")->dtype;
-    uint64_t have = op_memory(t->r), rest = optim_memory((size_t)trained, is_full(t->a)) + (uint64_t)(is_full(t->a) ? 0 : 12 * trained);
-    uint64_t keep = pass_memory(c, compute, size.micro_tokens, size.micro_targets, true, false);
-    uint64_t less = pass_memory(c, compute, size.micro_tokens, size.micro_targets, true, true);
+    uint64_t have = op_memory(t->r), need = 0;
     *kind = is_full(t->a) ? WEIGHTS_TRAINABLE : WEIGHTS_RESIDENT;
-    uint64_t weights = weights_memory(c, stored, compute, *kind);
-    if (have == 0 || weights + rest + keep <= have)
-        return 0;
-    s->recompute = true;
-    if (!is_full(t->a) && weights + rest + less > have) {
-        *kind = WEIGHTS_STREAMED;
-        weights = weights_memory(c, stored, compute, *kind);
+    for (int way = 0; way < 3; way++) {
+        s->recompute = way > 0;
+        if (way == 2 && !is_full(t->a))
+            *kind = WEIGHTS_STREAMED;
+        need = memory_of(t->a, c, stored, *kind, size.micro_tokens, size.micro_targets, s->recompute);
+        if (have == 0 || need <= have)
+            return 0;
     }
-    if (weights + rest + less > have)
-        progress_warn(op_progress(t->r), "training needs about %.1f GiB, more than the %.1f GiB planned; smaller micro-batches or --mem help",
-                      (double)(weights + rest + less) / (1 << 30), (double)have / (1 << 30));
+    progress_warn(op_progress(t->r), "training needs about %.1f GiB, more than the %.1f GiB planned; smaller micro-batches or --mem help",
+                  (double)need / (1 << 30), (double)have / (1 << 30));
     return 0;
 }
 
@@ -380,7 +400,7 @@ static int prepare(struct training *t, struct err *e)
     enum weights_kind kind;
     const char *dir;
     settings(t->a, &t->job.s);
-    int rc = choose_memory(t, compute, &kind, e);
+    int rc = choose_memory(t, &kind, e);
     if (rc == 0)
         rc = weights_new(t->model, compute, kind, &t->weights, e);
     if (rc == 0)

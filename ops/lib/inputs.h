@@ -21,7 +21,7 @@
  *   scores:    {"model": <config of the teacher>, "tensors": {name: [shape]}, "dtype": "f32", "tied": bool}
  *   layer-map: {"teacher_layers", "student_layers", "strategy"}
  *   blocks:    {"student": <config>, "modules": ["q_proj", ...], "structure"}
- *   adapter:   {"student": <config>, "r", "lora_alpha", "use_rslora", "lora_dropout", "target_modules": [...], "compensated": bool}
+ *   adapter:   {"student": <config>, "r", "largest_r" (with a rank_pattern), "lora_alpha", "use_rslora", "lora_dropout", "target_modules": [...], "compensated": bool}
  *   metrics, predictions, log: {"task"}
  */
 /* The configuration in a model's descriptor at input `port`. */

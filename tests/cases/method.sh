@@ -45,6 +45,7 @@ add i-noise lora-init "student: student, blocks: blocks" "init: noise, r: 3"
 add i-reference lora-init "student: student, blocks: b-reference" "r: 4, compat: reference"
 add i-some lora-init "student: student, blocks: b-ffn" "r: 4"
 add i-only lora-init "student: student, blocks: b-ffn" "r: 4, rest: none"
+add i-pattern lora-init "student: student" "init: pissa, r: 3, rank_pattern: {down_proj: 5, layers.1.mlp.down_proj: 2}, alpha_pattern: {q_proj: 6}"
 add s-bf16 sensitivity "model: teacher, data: seeds" "dtype: bf16"
 add b-bf16 dim-align "model: teacher, scores: s-bf16, layers: layers, student: student" "structure: neuron"
 add s-train sensitivity "model: teacher, data: seeds" "text: train, limit: 2"
@@ -68,10 +69,12 @@ pk export s.yaml i-some x/s; is_status 0 "export"
 grep -q q_proj x/s/adapter_config.json || fail "rest: default gave q_proj no adapter"
 pk export s.yaml i-default x/d; is_status 0 "export"
 [ -e x/d/compensation.safetensors ] && fail "compensation beside a B of zero"
-for n in lora i-pissa i-olora i-noise; do
+for n in lora i-pissa i-olora i-noise i-pattern; do
     pk export s.yaml $n x/$n; is_status 0 "export"
     cmp -s x/$n/adapter_model.safetensors x/$n/compensation.safetensors || fail "$n: adapter and compensation differ before training"
 done
+tr -d ' \n' <x/i-pattern/adapter_config.json >flat
+for t in '"model.layers.0.mlp.down_proj":5' '"model.layers.1.mlp.down_proj":2' '"model.layers.0.self_attn.q_proj":6'; do grep -q "$t" flat || fail "patterns lack $t: $(cat flat)"; done
 pk export s.yaml t-blocks x/t; is_status 0 "export"
 grep -q lm_head x/t/blocks.json && fail "an lm_head block for a tied student"
 pk export s.yaml u-blocks x/u; is_status 0 "export"
@@ -96,6 +99,10 @@ base; add s sensitivity "model: teacher, data: seeds" "max_length: 300"; bad "lo
 base; add i lora-init "student: student" "r: 4"; bad "svd without blocks" blocks dim-align "init: default"
 base; add i lora-init "student: student, blocks: blocks" "r: 17"; bad "a rank too large" "r 17" "at most"
 base; add i lora-init "student: student, blocks: blocks" "r: 4, target_modules: [q_porj]"; bad "an unknown module" q_porj q_proj
+base; add i lora-init "student: student" "init: default, r: 4, rank_pattern: {q_porj: 3}"; bad "a pattern for nothing" rank_pattern q_porj "not the end of any target's path"
+base; add i lora-init "student: student" "init: default, r: 4, rank_pattern: {q_proj: 0}"; bad "a rank of zero" rank_pattern "from 1 to 65536"
+base; add i lora-init "student: student" "init: pissa, r: 4, rank_pattern: {q_proj: 17}"; bad "a rank of a pattern too large" "r 17" "q_proj"
+base; add i lora-init "student: student" "init: default, r: 4, alpha_pattern: {q_proj: big}"; bad "an alpha that is none" alpha_pattern "a number"
 base; add i lora-init "student: small, blocks: blocks" "r: 4"; bad "blocks of another student" k_proj "8 x 16" "16 x 16"
 base; add b dim-align "model: teacher, scores: scores, layers: layers, student: student" "modules: ffn"; add i lora-init "student: student, blocks: b" "r: 4, target_modules: [q_proj]"; bad "no target has a block" target_modules
 finish

@@ -4,8 +4,10 @@
  */
 #include <string.h>
 
-#include "runtime/base/json.h"
+#include "engine/budget.h"
+#include "engine/param.h"
 #include "engine/share.h"
+#include "runtime/base/json.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
 
@@ -29,6 +31,8 @@ static struct js *node_json(const struct plan *p, size_t i)
         js_set(j, "seconds", js_new_num(n->seconds));
     if (n->cost.peak_memory)
         js_set(j, "memory", js_new_int((int64_t)n->cost.peak_memory));
+    if (n->how_less)
+        js_set(j, "how", js_new_cstr(n->how_less));
     if (n->cost.bytes_written > 0)
         js_set(j, "disk", js_new_int((int64_t)n->cost.bytes_written));
     return j;
@@ -107,6 +111,8 @@ static void print_table(const struct plan *p)
         table_cell(&t, "%s", runs && n->cost.peak_memory ? text_bytes(x, (double)n->cost.peak_memory) : "");
         if (n->same_as >= 0 && todo)
             table_cell(&t, "the same work as %s", p->graph->nodes[n->same_as].id);
+        else if (runs && n->how_less)
+            table_cell(&t, "%s%s%s to fit the memory", n->reason ? n->reason : "", n->reason ? "; " : "", n->how_less);
         else
             table_cell(&t, "%s", todo && n->reason ? n->reason : "");
     }
@@ -196,6 +202,14 @@ static int run_plan(const struct args *a)
     status = ask_remote(&s);
     if (status != STATUS_DONE)
         goto out;
+    int64_t mem = 0;
+    const char *size = args_get(a, "mem");
+    if (size && (!parse_size(str_of(size), &mem) || mem <= 0)) {
+        status = usage_error(a->command, "--mem %s: a size such as 16GiB", size);
+        goto out;
+    }
+    uint64_t room = mem ? (uint64_t)mem : budget_free();
+    plan_fit(s.plan, room ? room : UINT64_MAX);
     if (args_has(a, "json")) {
         status = print_json(s.plan);
     } else {
@@ -215,6 +229,7 @@ static const struct option_def options[] = {
     OPTIONS_SPEC,
     OPTIONS_ONLY,
     {.name = "force", .arg = "NODE", .help = "plan as if this node had to run in any case; repeatable"},
+    {.name = "mem", .arg = "SIZE", .help = "memory that nodes may use together (default: what is free); which of them need a slower way to fit is in the last column"},
     {.name = "read", .help = "digest source files that the store does not know yet (can take long for big checkpoints)"},
     OPTIONS_JSON,
     OPTIONS_HELP,
