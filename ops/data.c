@@ -81,6 +81,20 @@ static int check_template(struct op_infer *x, struct buf *text, struct err *e)
     return rc;
 }
 
+/* Whether the first of the rows is a chat without any assistant turn, of which nothing could be trained: known before anything runs. */
+static bool first_unanswered(const struct op_args *a, enum row_format format)
+{
+    struct rows rows = {0};
+    struct err ignored;
+    bool chat = format == ROW_MESSAGES || format == ROW_SHAREGPT, found = false;
+    if (!chat || strcmp(op_str(a, "train_on"), "all") == 0 || rows_read(op_str(a, "path"), format, (size_t)op_int(a, "start"), 1, &rows, &ignored) < 0)
+        return false;
+    for (size_t i = 0; i < rows.v[0].n; i++)
+        found |= rows.v[0].messages[i].role == ROLE_ASSISTANT;
+    rows_release(&rows);
+    return !found;
+}
+
 static int data_infer(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
@@ -101,6 +115,8 @@ static int data_infer(struct op_infer *x, struct err *e)
         goto out;
     }
     struct js *desc = describe(a, n - start < limit ? n - start : limit, format, &text);
+    if (desc && first_unanswered(a, format))
+        js_set(desc, "answered", js_new_bool(false));
     rc = desc ? op_set_output(x, "dataset", desc, e) : err_nomem(e, 0, "a descriptor");
 out:
     buf_release(&text);

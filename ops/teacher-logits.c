@@ -15,7 +15,7 @@ static int logits_infer(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
     struct model_config c;
-    int rc = data_samples_infer(x, "data", e);
+    int rc = data_samples_trainable(x, "data", e);
     op_blame_input(x, "model");
     if (rc == 0)
         rc = op_model_config(a, "model", &c, e);

@@ -165,9 +165,9 @@ static int train_infer(struct op_infer *x, struct err *e)
     if (rc == 0)
         rc = need_validation(x, e);
     if (rc == 0)
-        rc = data_samples_infer(x, "data", e);
+        rc = distills(a, "online") ? data_samples_infer(x, "data", e) : data_samples_trainable(x, "data", e);
     if (rc == 0 && op_input_count(a, "validation"))
-        rc = data_samples_infer(x, "validation", e);
+        rc = data_samples_trainable(x, "validation", e);
     if (rc == 0)
         rc = check_steps(x, e);
     if (rc == 0 && !is_full(a))

@@ -44,6 +44,14 @@ int data_samples_infer(struct op_infer *x, const char *port, struct err *e)
     return op_check_chat(x, port, "model", e);
 }
 
+int data_samples_trainable(struct op_infer *x, const char *port, struct err *e)
+{
+    int rc = data_samples_infer(x, port, e);
+    if (rc == 0 && !js_bool(js_get(op_input(op_infer_args(x), port), "answered"), true))
+        rc = err_set(e, ERR_INPUT, "the first row has no assistant turn, so nothing in it can be trained on; leave such rows out, or set train_on: all at the data node");
+    return rc;
+}
+
 int64_t data_samples_rows(const struct op_args *a, const char *port)
 {
     return js_int(js_get(op_input(a, port), "rows"), -1);

@@ -22,6 +22,8 @@ void data_samples_release(struct data_samples *d);
 
 /* Plan time: the dataset at `port` is in a form that this version encodes. Blames the port. */
 int data_samples_infer(struct op_infer *x, const char *port, struct err *e);
+/* The same, and its rows have something to train on, as far as `data` could see. */
+int data_samples_trainable(struct op_infer *x, const char *port, struct err *e);
 int64_t data_samples_rows(const struct op_args *a, const char *port); /* -1: not known at plan time */
 
 #define PARAM_MAX_LENGTH \

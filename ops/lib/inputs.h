@@ -18,6 +18,7 @@
  *   model:     {"architecture", "config": {config.json}, "tokenizer": {...}, "tensors": [{"name","dtype","shape",...}]}
  *   dataset:   {"rows": N, "format": "messages", "template": "open-instruct", "train_on": "last"}; "chat_template": the text of
  *              a template that is a file
+ *              "answered": false when its first row has no assistant turn
  *   scores:    {"model": <config of the teacher>, "tensors": {name: [shape]}, "dtype": "f32", "tied": bool}
  *   layer-map: {"teacher_layers", "student_layers", "strategy"}
  *   blocks:    {"student": <config>, "modules": ["q_proj", ...], "structure"}

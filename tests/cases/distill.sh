@@ -98,6 +98,22 @@ add a train "model: wide, data: rows, teacher: teacher" "distill: offline"
 bad "vocabularies" "different vocabularies (259 and 300 tokens)" "distill: online"
 add a teacher-logits "model: teacher, data: rows" "top_k: 260"
 bad "more than all" "top_k 260 is more than the teacher's vocabulary of 259"
+# rows without an answer: nothing to train on, but something to ask
+printf '{"messages":[{"role":"user","content":"hi"}]}\n' >u.jsonl
+printf '{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"yes"}]}\n' >v.jsonl
+for op in train teacher-logits; do
+    add u data "" "path: u.jsonl"
+    add a $op "model: big, data: u" ""
+    bad "$op without an answer" "the first row has no assistant turn" "s.yaml:17:"
+done
+add v data "" "path: v.jsonl"
+add a train "model: big, data: rows, validation: v" ""
+add u data "" "path: u.jsonl"
+add g generate "model: big, data: u" ""
+add b train "model: big, data: u, teacher: g" "distill: online"
+pk check s.yaml
+is_status 0 "rows to be answered"
+base
 # the same number of rows, other rows: only seen when both are there
 add others synth "" "rows: 96, difficulty: 3, seed: 5"
 add a train "model: small, data: others, teacher: logits" "distill: offline"
