@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * dim-align: blocks of the student's shape out of the teacher's matrices, where the sensitivity is largest (method.md
- * 3). One matrix at a time: its scores and weights are mapped, the block is copied bit for bit and written to its
- * place.
+ * 3). Scores and weights are mapped, the block is copied bit for bit and written to its place; a few matrices at a time,
+ * one on each processor.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,10 @@
 #include "ops/lib/layers.h"
 #include "runtime/base/guard.h"
 #include "runtime/base/arena.h"
+#include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
+
+enum { TOGETHER = 14 }; /* blocks under way at a time */
 
 static void wanted_modules(const struct op_args *a, bool wanted[MOD_COUNT])
 {
@@ -133,7 +136,7 @@ static void align_cost(const struct op_args *a, struct op_cost *c)
     wanted_modules(a, wanted);
     if (op_model_config(a, "model", &t, &e) || op_model_config(a, "student", &s, &e))
         return;
-    double scores = 0, blocks = 0, largest = 0, w = (double)dtype_size(op_model_dtype(a, "model"));
+    double scores = 0, blocks = 0, largest = 0, together = 0, w = (double)dtype_size(op_model_dtype(a, "model"));
     for (int m = 0; m < MOD_COUNT; m++) {
         size_t r, k, rows, cols;
         if (!wanted[m] || (m == MOD_HEAD && s.tie_word_embeddings))
@@ -144,13 +147,15 @@ static void align_cost(const struct op_args *a, struct op_cost *c)
         scores += times * (double)rows * (double)cols;
         blocks += times * block;
         largest = block > largest ? block : largest;
+        together = m < MOD_LINEARS && block > together ? block : together;
     }
-    bool table = strcmp(op_str(a, "compat"), "reference") == 0;
+    double at_once = par_cpus() < TOGETHER ? par_cpus() : TOGETHER, table = strcmp(op_str(a, "compat"), "reference") == 0;
+    largest = largest > at_once * together ? largest : at_once * together;
     *c = (struct op_cost){
         .flops = 8 * scores,
         .bytes_read = 4 * scores + w * blocks,
         .bytes_written = w * blocks,
-        .peak_memory = (uint64_t)(w * largest + (table ? 4.0 * t.hidden_size * t.intermediate_size : 0)) + (64u << 20)};
+        .peak_memory = (uint64_t)(w * largest + table * at_once * 4.0 * t.hidden_size * t.intermediate_size) + (64u << 20)};
 }
 
 /* ---- run time ---- */
@@ -215,11 +220,21 @@ static int declare_blocks(struct align *x, struct err *e)
     return rc ? rc : st_write_begin(x->out, e);
 }
 
-static int write_block(struct align *x, const struct extract_job *j, const struct extract_options *o, struct err *e)
+/* One block among those under way together; the index of x->jobs it stands for. */
+struct item {
+    struct align *x;
+    const struct extract_options *o;
+    const struct extract_job *j;
+    struct js *info;
+    int rc;
+    struct err e;
+};
+
+static int write_block(struct item *k, struct err *e)
 {
+    const struct extract_job *j = k->j;
     const struct tensor *w, *s;
-    struct js *info = NULL;
-    int rc = find(x, j, &w, &s, e);
+    int rc = find(k->x, j, &w, &s, e);
     if (rc)
         return rc;
     size_t bytes = j->rows * j->cols * dtype_size(w->dtype);
@@ -227,18 +242,50 @@ static int write_block(struct align *x, const struct extract_job *j, const struc
     struct tensor plain; /* quantised weights become bf16, one matrix at a time */
     rc = data ? tensor_plain(w, &plain, e) : err_nomem(e, bytes, j->name);
     if (!rc) {
-        rc = extract_block(j, o, &plain, s, data, &info, e);
+        rc = extract_block(j, k->o, &plain, s, data, &k->info, e);
         tensor_plain_release(&plain, w);
     }
-    if (!rc && w->packed && js_set(info, "expanded_from", js_new_cstr(w->packed->type->name)))
+    if (!rc && w->packed && js_set(k->info, "expanded_from", js_new_cstr(w->packed->type->name)))
         rc = err_nomem(e, 256, "blocks.json");
     if (!rc)
-        rc = st_write_at(x->out, j->name, 0, data, bytes, e);
-    if (!rc && js_set(x->tensors, j->name, js_ref(info)))
-        rc = err_nomem(e, 256, "blocks.json");
-    js_free(info);
+        rc = st_write_at(k->x->out, j->name, 0, data, bytes, e);
     big_free(data, bytes);
     return rc;
+}
+
+static void write_item(void *u, size_t i)
+{
+    struct item *k = (struct item *)u + i;
+    k->rc = write_block(k, &k->e);
+}
+
+/* Modules of layers go together, each on one processor; embedding and lm_head alone, on all. */
+static int write_blocks(struct align *x, const struct extract_options *o, struct err *e)
+{
+    for (size_t i = 0, n; i < x->n; i += n) {
+        struct item items[TOGETHER] = {0};
+        n = 0;
+        do {
+            items[n] = (struct item){.x = x, .o = o, .j = &x->jobs[i + n]};
+            n++;
+        } while (x->jobs[i].layer >= 0 && n < TOGETHER && i + n < x->n && x->jobs[i + n].layer >= 0);
+        progress_update(op_progress(x->r), (double)i, (double)x->n, "blocks");
+        int rc = progress_poll(op_progress(x->r), e);
+        if (!rc)
+            par_for(n, write_item, items);
+        for (size_t k = 0; k < n; k++) {
+            if (!rc && items[k].rc) {
+                *e = items[k].e;
+                rc = items[k].rc;
+            }
+            if (!rc && js_set(x->tensors, items[k].j->name, js_ref(items[k].info)))
+                rc = err_nomem(e, 256, "blocks.json");
+            js_free(items[k].info);
+        }
+        if (rc)
+            return rc;
+    }
+    return 0;
 }
 
 static int write_json(struct align *x, struct err *e)
@@ -288,12 +335,8 @@ static int align_run(struct op_run *r, struct err *e)
         rc = share_axes(&x, e);
     if (!rc)
         rc = declare_blocks(&x, e);
-    for (size_t i = 0; i < x.n && !rc; i++) {
-        progress_update(op_progress(r), (double)i, (double)x.n, "blocks");
-        rc = progress_poll(op_progress(r), e);
-        if (!rc)
-            rc = write_block(&x, &x.jobs[i], &o, e);
-    }
+    if (!rc)
+        rc = write_blocks(&x, &o, e);
     if ((!rc || rc == ERR_INPUT) && guard_check(e)) /* a file that shrank reads as zeros */
         rc = e->code;
     if (!rc)
