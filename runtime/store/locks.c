@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * One lock a key: a write lock of the kernel (fcntl, F_OFD_SETLK) on one byte of DIR/locks/keys, whose place is the first 63 bits
- * of the key. It belongs to the descriptor that this store holds open, so the kernel frees it when the process dies, and
+ * One lock a key: a write lock of the kernel (fcntl, F_OFD_SETLK) on one byte of a file DIR/locks/nodes/N, whose place is the
+ * first 63 bits of the key; N is its first four bits, because the kernel keeps the locks of a file in a list. The lock belongs to the descriptor that this store holds open, so the kernel frees it when the process dies, and
  * no file is made and removed for a node. The locks of one store do not exclude each other: those are kept in lists.
  * Keys that share these bits (there are none) would only wait for each other.
  *
- * The first bytes of the file say who holds what: SLOTS short texts, found by the key; one is overwritten when another
+ * The first bytes of each file say who holds what: SLOTS short texts, found by the key; one is overwritten when another
  * key falls into it, and serves only to tell a user whom his run waits for.
  */
 #include <errno.h>
@@ -35,6 +35,11 @@ static off_t place_of(const struct digest *key)
     return (off_t)(x >> 1);
 }
 
+static int file_of(const struct digest *key)
+{
+    return key->b[0] >> 4;
+}
+
 static off_t slot_of(const struct digest *key)
 {
     return (off_t)(key->b[8] % SLOTS) * SLOT;
@@ -50,14 +55,14 @@ static void describe_self(struct store *s, const struct digest *key)
         strftime(when, sizeof when, "%H:%M:%S", &tm);
     digest_hex(key, hex);
     snprintf(z, sizeof z, "%.16s process %ld on %s since %s", hex, (long)getpid(), host, when);
-    if (pwrite(s->keys_fd, z, sizeof z, slot_of(key)) < 0)
+    if (pwrite(s->keys_fd[file_of(key)], z, sizeof z, slot_of(key)) < 0)
         return; /* a description only */
 }
 
 static void describe_holder(struct store *s, const struct digest *key, struct err *e)
 {
     char z[SLOT + 1] = "", hex[DIGEST_HEX];
-    ssize_t n = pread(s->keys_fd, z, SLOT, slot_of(key));
+    ssize_t n = pread(s->keys_fd[file_of(key)], z, SLOT, slot_of(key));
     digest_hex(key, hex);
     bool right = n > NAME + 1 && strncmp(z, hex, NAME) == 0;
     err_set(e, 0, "%s", right ? z + NAME + 1 : "another process");
@@ -68,26 +73,31 @@ static int set_lock(struct store *s, const struct digest *key, short type)
     struct flock f = {.l_type = type, .l_whence = SEEK_SET, .l_start = place_of(key), .l_len = 1};
     int rc;
     do
-        rc = fcntl(s->keys_fd, F_OFD_SETLK, &f);
+        rc = fcntl(s->keys_fd[file_of(key)], F_OFD_SETLK, &f);
     while (rc < 0 && errno == EINTR);
     return rc;
 }
 
-static int open_keys(struct store *s, struct err *e)
+static int open_keys(struct store *s, int i, struct err *e)
 {
-    char *path = s->keys_fd < 0 ? fs_join(s->dir, "locks/keys") : NULL;
-    if (s->keys_fd < 0 && !path)
-        return err_nomem(e, 0, "a path");
-    if (path && (s->keys_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
-        err_errno(e, "%s: cannot create the lock", path);
-    free(path);
-    return s->keys_fd < 0 ? e->code : 0;
+    if (s->keys_fd[i] >= 0)
+        return 0;
+    struct buf b = {0};
+    buf_printf(&b, "%s/locks/nodes", s->dir);
+    int rc = b.failed ? err_nomem(e, 0, "a path") : fs_mkdirs(b.p, e);
+    buf_printf(&b, "/%d", i);
+    if (rc == 0 && b.failed)
+        rc = err_nomem(e, 0, "a path");
+    if (rc == 0 && (s->keys_fd[i] = open(b.p, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
+        rc = err_errno(e, "%s: cannot create the lock", b.p);
+    buf_release(&b);
+    return rc;
 }
 
 /* With the mutex held. 0 locked, 1 busy, negative an error. */
 static int try_lock(struct store *s, struct store_lock *l, struct err *e)
 {
-    int rc = open_keys(s, e);
+    int rc = open_keys(s, file_of(&l->key), e);
     if (rc != 0)
         return rc;
     bool mine = false;
@@ -96,7 +106,7 @@ static int try_lock(struct store *s, struct store_lock *l, struct err *e)
         mine = place_of(&h->key) == place_of(&l->key);
     if (!mine && set_lock(s, &l->key, F_WRLCK) < 0) {
         if (errno != EAGAIN && errno != EACCES)
-            return err_errno(e, "%s/locks/keys: lock", s->dir);
+            return err_errno(e, "%s/locks/nodes/%d: lock", s->dir, file_of(&l->key));
         mine = true;
     }
     if (mine) {
@@ -153,7 +163,9 @@ void store_unlock(struct store_lock *l)
 
 void locks_close(struct store *s)
 {
-    if (s->keys_fd >= 0)
-        close(s->keys_fd);
-    s->keys_fd = -1;
+    for (int i = 0; i < STORE_KEY_FILES; i++) {
+        if (s->keys_fd[i] >= 0)
+            close(s->keys_fd[i]);
+        s->keys_fd[i] = -1;
+    }
 }

@@ -142,7 +142,7 @@ int scratch_sweep(struct store *s, struct err *e)
         size_t n = 0;
         int rc = dir ? fs_list(dir, &names, &n, e) : err_nomem(e, 0, "a path");
         for (size_t k = 0; rc == 0 && k < n; k++) {
-            bool stays = strcmp(names[k], "open") == 0 || strcmp(names[k], "gc") == 0 || strcmp(names[k], "keys") == 0;
+            bool stays = strcmp(names[k], "open") == 0 || strcmp(names[k], "gc") == 0 || strcmp(names[k], "nodes") == 0;
             char *path = stays ? NULL : fs_join(dir, names[k]);
             if (path)
                 sweep_one(path);

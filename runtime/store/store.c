@@ -171,7 +171,9 @@ int store_open(const char *dir, struct store **out, struct err *e)
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_nomem(e, sizeof *s, "the store");
-    s->blobs_fd = s->session_fd = s->presence_fd = s->keys_fd = -1;
+    s->blobs_fd = s->session_fd = s->presence_fd = -1;
+    for (int i = 0; i < STORE_KEY_FILES; i++)
+        s->keys_fd[i] = -1;
     pthread_mutex_init(&s->scratch_mutex, NULL);
     pthread_mutex_init(&s->locks_mutex, NULL);
     pthread_mutex_init(&s->mutex, NULL);

@@ -18,6 +18,8 @@ struct pending { /* a blob that is in its place, and maybe not yet on the disk *
     int64_t size, mtime;
 };
 
+enum { STORE_KEY_FILES = 16 };
+
 struct store {
     char *dir;        /* absolute */
     int blobs_fd;     /* DIR/blobs */
@@ -30,7 +32,7 @@ struct store {
     char **idle_tmp;  /* empty scratch folders to use again */
     size_t n_idle_tmp, cap_idle_tmp;
     pthread_mutex_t locks_mutex;
-    int keys_fd;      /* DIR/locks/keys (locks.c), -1 until a key is locked */
+    int keys_fd[STORE_KEY_FILES]; /* DIR/locks/nodes/N (locks.c), -1 until one of its keys is locked */
     struct store_lock *held[256]; /* by this process, by the first byte of the key */
     char *presence;   /* DIR/locks/p-XXXXXX, flock'ed through presence_fd */
     int presence_fd;

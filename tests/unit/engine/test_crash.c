@@ -113,7 +113,7 @@ static void test_kill(void **state)
         toy_free(&t);
         store_close(s);
         assert_int_equal(entries(dir, "store/tmp"), 0);
-        assert_true(entries(dir, "store/locks") <= 3); /* "open", "gc" and "keys" */
+        assert_true(entries(dir, "store/locks") <= 3); /* "open", "gc" and "nodes" */
     }
     print_message("50 kills, %d of them before the end\n", unfinished);
     toy_rmdir(dir);
