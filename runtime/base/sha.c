@@ -3,85 +3,44 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/base/ahead.h"
-#include "runtime/base/sha_blocks.h"
 
-struct sha {
-    uint32_t h[8];
-    uint64_t n; /* bytes so far */
-    uint8_t rest[64]; /* the last n % 64 of them */
-};
-
-static void begin(struct sha *s)
+static EVP_MD_CTX *ctx_of(struct sha *s)
 {
-    memcpy(s->h, sha_begin, sizeof s->h);
-    s->n = 0;
-}
-
-static void add(struct sha *s, const uint8_t *p, size_t n)
-{
-    size_t have = s->n % 64;
-    s->n += n;
-    if (have) {
-        size_t k = n < 64 - have ? n : 64 - have;
-        memcpy(s->rest + have, p, k);
-        p += k;
-        n -= k;
-        if (have + k < 64)
-            return;
-        sha_blocks(s->h, s->rest, 1);
-    }
-    if (n >= 64)
-        sha_blocks(s->h, p, n / 64);
-    if (n % 64)
-        memcpy(s->rest, p + n / 64 * 64, n % 64);
-}
-
-/* A one bit, zeros, and the length in bits, to the end of a block. */
-static void end(struct sha *s, struct digest *out)
-{
-    uint8_t tail[72] = {0x80};
-    size_t zeros = (119 - s->n % 64) % 64;
-    uint64_t bits = s->n * 8;
-    for (int i = 0; i < 8; i++)
-        tail[1 + zeros + (size_t)i] = (uint8_t)(bits >> (56 - 8 * i));
-    add(s, tail, 9 + zeros);
-    for (int i = 0; i < 32; i++)
-        out->b[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
+    return (EVP_MD_CTX *)s;
 }
 
 struct sha *sha_new(void)
 {
-    struct sha *s = malloc(sizeof *s);
-    if (s)
-        begin(s);
-    return s;
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    if (c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(c);
+        c = NULL;
+    }
+    return (struct sha *)c;
 }
 
 void sha_add(struct sha *s, const void *p, size_t n)
 {
     if (n)
-        add(s, p, n);
+        EVP_DigestUpdate(ctx_of(s), p, n);
 }
 
 void sha_end(struct sha *s, struct digest *out)
 {
-    end(s, out);
-    free(s);
+    EVP_DigestFinal_ex(ctx_of(s), out->b, NULL);
+    EVP_MD_CTX_free(ctx_of(s));
 }
 
 void sha_bytes(const void *p, size_t n, struct digest *out)
 {
-    struct sha s;
-    begin(&s);
-    if (n)
-        add(&s, p, n);
-    end(&s, out);
+    EVP_Digest(p ? p : "", n, out->b, NULL, EVP_sha256(), NULL);
 }
 
 int sha_file(const char *path, struct digest *out, uint64_t *bytes, struct err *e)
@@ -117,23 +76,23 @@ int sha_file_told(const char *path, struct digest *out, uint64_t *bytes, bool (*
     struct ahead *a = large ? ahead_new(fd) : NULL;
     size_t size = st.st_size > 0 && st.st_size < CHUNK ? (size_t)st.st_size + 1 : CHUNK;
     char *room = a ? NULL : malloc(size);
-    struct sha s;
+    struct sha *s = sha_new();
     const void *p;
     uint64_t total = 0;
-    int rc = a || room ? 0 : err_nomem(e, size, "digest");
-    begin(&s);
+    int rc = s && (a || room) ? 0 : err_nomem(e, size, "digest");
     while (rc == 0) {
         ssize_t n = next_piece(fd, a, room, size, &p);
         if (n < 0)
             rc = err_errno(e, "%s: read", path);
         if (n <= 0)
             break;
-        sha_add(&s, p, (size_t)n);
+        sha_add(s, p, (size_t)n);
         total += (uint64_t)n;
         if (more && total % TOLD < (uint64_t)n && !more(u, total))
             rc = err_set(e, ERR_CANCELLED, "cancelled");
     }
-    end(&s, out);
+    if (s)
+        sha_end(s, out);
     ahead_free(a);
     free(room);
     close(fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sha: SHA-256 (FIPS 180-4), by the processor's instructions where it has them (sha_blocks.h). Reentrant.
+ * sha: SHA-256 through OpenSSL's EVP (hardware instructions where the processor has them). The only file that includes
+ * OpenSSL. Reentrant.
  */
 #ifndef PKG_BASE_SHA_H
 #define PKG_BASE_SHA_H

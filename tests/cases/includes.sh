@@ -23,7 +23,7 @@ only() {
 }
 only 'yaml\.h' 'engine/yaml'
 only 'sqlite3\.h' 'runtime/store/db'
-only 'openssl/.*' 'runtime/base/sha_blocks'
+only 'openssl/.*' 'runtime/base/sha'
 only 'jansson\.h' 'runtime/base/json'
 only 'pcre2\.h' 'runtime/text/regex'
 only 'utf8proc\.h' 'runtime/text/normalize'

@@ -39,7 +39,7 @@ if command -v cpack >/dev/null && command -v dpkg-deb >/dev/null && command -v d
     out=$(cpack --config "$build/CPackConfig.cmake" -G DEB -B "$work/pack" 2>&1); status=$?; is_status 0 "cpack -G DEB"
     deb=$(ls "$work"/pack/*.deb 2>/dev/null | head -1)
     out=$(dpkg-deb -I "$deb" 2>&1); says "Depends:" "the package"; says "libsqlite3" "the package"
-    for library in libdnnl libopenblas libcurl libssl; do says "$library" "the package (opened when needed)"; done
+    for library in libdnnl libopenblas libcurl; do says "$library" "the package (opened when needed)"; done
     dpkg-deb -x "$deb" "$work/deb" || fail "the package cannot be unpacked"
     check_tree "$work/deb/usr"
 fi

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * SHA-256 against the vectors of FIPS 180-4 and NIST's byte tests, and its three ways against each other.
+ * SHA-256 against the vectors of FIPS 180-4 and NIST's byte tests.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #include "runtime/base/sha.h"
-#include "runtime/base/sha_blocks.h"
 
 static void expect(const void *p, size_t n, const char *hex)
 {
@@ -55,33 +54,6 @@ static void pieces(void **state)
         }
 }
 
-static void three_ways(void **state)
-{
-    (void)state;
-    enum { N = 1500 };
-    uint8_t *x = malloc(64 * N + 1);
-    for (size_t i = 0; i <= 64 * N; i++)
-        x[i] = (uint8_t)(i * 2654435761u >> 11);
-    bool hardware = false, crypto = false;
-    for (size_t n = 0; n <= N; n = n < 20 ? n + 1 : n + 370)
-        for (size_t shift = 0; shift < 2; shift++) {
-            uint32_t a[8], b[8], c[8], d[8];
-            memcpy(a, sha_begin, sizeof a);
-            memcpy(b, a, sizeof b);
-            memcpy(c, a, sizeof c);
-            memcpy(d, a, sizeof d);
-            sha_blocks_plain(a, x + shift, n);
-            if ((hardware = sha_blocks_hardware(b, x + shift, n)))
-                assert_memory_equal(a, b, sizeof a);
-            if ((crypto = sha_blocks_crypto(c, x + shift, n)))
-                assert_memory_equal(a, c, sizeof a);
-            sha_blocks(d, x + shift, n);
-            assert_memory_equal(a, d, sizeof a);
-        }
-    print_message("compared: plain%s%s\n", hardware ? ", instructions" : "", crypto ? ", libcrypto" : "");
-    free(x);
-}
-
 /* A file that is read ahead, to its end, up to a cancellation, and one that is none. */
 static bool some(void *u, uint64_t done)
 {
@@ -121,6 +93,6 @@ static void files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(vectors), cmocka_unit_test(pieces), cmocka_unit_test(three_ways), cmocka_unit_test(files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(vectors), cmocka_unit_test(pieces), cmocka_unit_test(files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
