@@ -11,6 +11,7 @@
 #include "ops/lib/extract.h"
 #include "ops/lib/inputs.h"
 #include "ops/lib/layers.h"
+#include "runtime/base/fs.h"
 #include "runtime/base/guard.h"
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
@@ -244,6 +245,9 @@ static int write_block(struct item *k, struct err *e)
     if (!rc) {
         rc = extract_block(j, k->o, &plain, s, data, &k->info, e);
         tensor_plain_release(&plain, w);
+        fs_map_drop(s->data, s->bytes);
+        if (!w->packed)
+            fs_map_drop(w->data, w->bytes);
     }
     if (!rc && w->packed && js_set(k->info, "expanded_from", js_new_cstr(w->packed->type->name)))
         rc = err_nomem(e, 256, "blocks.json");

@@ -145,6 +145,13 @@ int fs_map(const char *path, struct fs_map *m, struct err *e)
     return rc;
 }
 
+void fs_map_drop(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) & ~(page - 1), to = ((uintptr_t)p + n) & ~(page - 1);
+    if (to > from)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 void fs_unmap(struct fs_map *m)
 {
     guard_remove(m->p);

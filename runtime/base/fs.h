@@ -30,6 +30,7 @@ struct fs_map {
 };
 int fs_map(const char *path, struct fs_map *m, struct err *e);
 void fs_unmap(struct fs_map *m);
+void fs_map_drop(const void *p, size_t n); /* a part of a map is not needed for a while: its whole pages leave the process */
 
 int fs_mkdirs(const char *path, struct err *e);                 /* like mkdir -p */
 int fs_remove_tree(const char *path, struct err *e);            /* like rm -rf; a missing path is fine; follows no links */
