@@ -440,11 +440,14 @@ static int write_model(struct training *t, struct err *e)
 static int write_facts(struct training *t, struct err *e)
 {
     const char *in, *out;
-    struct err none = {0};
-    struct js *j = op_in_file(t->r, "adapter", 0, "pkgraph.json", &in, &none) == 0 ? js_read(in, &none) : NULL;
-    if (!j)
-        j = js_object();
-    int rc = op_out_file(t->r, "trained", "pkgraph.json", &out, e);
+    struct js *j = NULL;
+    int rc = op_in_file(t->r, "adapter", 0, "pkgraph.json", &in, e); /* one from elsewhere has none */
+    if (rc == 0 && !(j = js_read(in, e)))
+        rc = e->code == ERR_NOTFOUND ? ERR_IO : e->code;
+    if (rc == ERR_NOTFOUND && (j = js_object()))
+        rc = 0;
+    if (rc == 0)
+        rc = op_out_file(t->r, "trained", "pkgraph.json", &out, e);
     if (rc == 0 && (js_set(j, "trained_steps", js_new_int(t->res.steps)) | js_set(j, "trained_tokens", js_new_num(t->res.tokens))))
         rc = err_nomem(e, 0, "pkgraph.json");
     if (rc == 0)
