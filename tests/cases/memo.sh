@@ -3,6 +3,15 @@
 # of the specification, a checkpoint's configuration, a file that was not there, a source, the store.
 . "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 
+# estimates of a new store start from the speed of this machine, measured once
+tiny_spec t.yaml
+pk plan t.yaml --store new; is_status 2 "a new store"; says "; about "
+[ "$(find new/memo -type f | wc -l)" = 1 ] || fail "the speed was not kept"
+cp new/memo/* speed; pk plan t.yaml --store new; cmp -s new/memo/* speed || fail "the speed was measured again"
+printf '1e9\n' >"$(echo new/memo/*)"; pk plan t.yaml --store new --json; slow=$(printf '%s' "$out" | sed -n 's/^ *"seconds": \([0-9.e+-]*\).*/\1/p')
+printf '1e12\n' >"$(echo new/memo/*)"; pk plan t.yaml --store new --json; quick=$(printf '%s' "$out" | sed -n 's/^ *"seconds": \([0-9.e+-]*\).*/\1/p')
+python3 -c "import sys; sys.exit(not float('$slow') > 1.1 * float('$quick') > 0)" || fail "estimates do not follow the speed: $slow, $quick"
+
 cat >init.yaml <<'Y'
 pkgraph: 1
 name: init
@@ -20,7 +29,7 @@ nodes:
   rows: {op: data, params: {path: d.jsonl}}
   loss: {op: eval, inputs: {model: model, data: rows}, params: {task: loss, compute: f32}}
 Y
-memos() { find .pkgraph/memo -type f 2>/dev/null | wc -l; }
+memos() { find .pkgraph/memo -type f -size +100c 2>/dev/null | wc -l; }
 sleep 0.1
 pk run s.yaml; is_status 0 "first run"; first=$out
 [ "$(memos)" = 1 ] || fail "no memo after the first run"

@@ -192,7 +192,7 @@ static int run_plan(const struct args *a)
 {
     static struct session s;
     unsigned memo = args_has(a, "json") ? 0 : SESSION_MEMO;
-    int status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | memo | (args_has(a, "read") ? SESSION_READ : 0));
+    int status = session_open(&s, a, SESSION_STORE | SESSION_PLAN | SESSION_SPEED | memo | (args_has(a, "read") ? SESSION_READ : 0));
     if (status != STATUS_DONE)
         goto out;
     if (s.memo) {

@@ -6,6 +6,7 @@
 
 #include "ops/table.h"
 #include "runtime/base/fs.h"
+#include "tools/pkgraph/machine.h"
 #include "tools/pkgraph/metrics.h"
 #include "tools/pkgraph/term.h"
 
@@ -147,6 +148,8 @@ int session_open(struct session *s, const struct args *a, unsigned what)
     if (s->broken)
         return STATUS_DONE;
     status = s->store ? STATUS_DONE : open_store(s, a, what);
+    if (status == STATUS_DONE && s->store && (what & SESSION_PLAN))
+        machine_estimates(store_dir(s->store), what & SESSION_SPEED);
     if (status == STATUS_DONE && s->store && (what & SESSION_PLAN))
         status = session_plan(s, a, what & SESSION_READ);
     return status;

@@ -19,6 +19,7 @@ enum {
     SESSION_READ = 8,         /* digest the source files that the store does not know yet */
     SESSION_QUIET = 16,       /* no progress line while files are digested */
     SESSION_MEMO = 64,        /* be content with a memo when everything is as it was (needs a store; SESSION_PLAN: up to date, too) */
+    SESSION_SPEED = 128,      /* measure this machine for the estimates, unless the store knows it */
     SESSION_NO_INFER = 32,    /* when the spec does not pass its checks, load its shape alone (viz) */
 };
 
