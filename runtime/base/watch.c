@@ -6,7 +6,12 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { TICK_NS = 20000000 }; /* the kernel's clock of files moves every 1 to 10 ms */
+/* How long two changes may leave the same ctime: the kernel's clock of files moves every 1 to 10 ms; a time without a fraction is that
+ * of a file system that keeps none. */
+static int64_t tick_of(int64_t ctime)
+{
+    return ctime % 1000000000 ? 20000000 : 2000000000;
+}
 
 static _Thread_local struct watch *current;
 
@@ -91,7 +96,7 @@ void watch_file(const char *path)
     if (current->n && strcmp(current->v[current->n - 1].name, path) == 0 && same(&current->v[current->n - 1], &x))
         return; /* exists, then read: mostly it comes twice in a row */
     clock_gettime(CLOCK_REALTIME, &now);
-    if (x.kind == WATCH_FILE && x.ctime + TICK_NS > ns(now))
+    if (x.kind == WATCH_FILE && x.ctime + tick_of(x.ctime) > ns(now))
         current->unsure = true;
     add(current, x, path);
 }
