@@ -15,7 +15,7 @@ struct speed {
     double took, counted; /* seconds: of runs, and by cost */
 };
 
-/* Operators are not all product: about half of what large products reach, as the quickstart and the real pair showed. */
+/* A guess until there is history: operators are not all product, and small products are slower. */
 static const double share = 0.5;
 static double per_cpu = 3e10; /* floating-point operations a second and processor */
 

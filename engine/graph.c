@@ -219,6 +219,20 @@ int graph_find(const struct graph *g, const char *id)
     return -1;
 }
 
+int graph_result(const struct graph *g)
+{
+    bool *used = calloc(g->n + 1, sizeof *used);
+    size_t i = 0;
+    for (size_t k = 0; used && k < g->n; k++)
+        for (size_t e = 0; e < g->nodes[k].n_edges; e++)
+            used[g->nodes[k].edges[e].from] = true;
+    while (used && i < g->n && used[i])
+        i++;
+    int found = used && i < g->n ? (int)i : -1;
+    free(used);
+    return found;
+}
+
 int node_port(const struct node *n, const char *port)
 {
     if (port)

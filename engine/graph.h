@@ -103,6 +103,7 @@ struct graph_options {
 int graph_load(const char *path, const struct graph_options *o, struct diags *d, struct graph **out, struct err *e);
 void graph_free(struct graph *g);
 int graph_find(const struct graph *g, const char *id); /* index, or -1 */
+int graph_result(const struct graph *g); /* the first node whose outputs nobody takes; -1: none, or out of memory */
 int node_port(const struct node *n, const char *port);  /* index of an output port by name; NULL: 0; -1: none */
 
 #endif

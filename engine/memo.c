@@ -327,21 +327,6 @@ static void pack_nodes(struct buf *b, const struct graph *g, const struct op *co
     }
 }
 
-/* A node whose output nobody takes, the first. */
-static const char *a_result(const struct graph *g)
-{
-    bool *used = calloc(g->n + 1, sizeof *used);
-    const char *id = "";
-    for (size_t i = 0; used && i < g->n; i++)
-        for (size_t k = 0; k < g->nodes[i].n_edges; k++)
-            used[g->nodes[i].edges[k].from] = true;
-    for (size_t i = 0; used && !*id && i < g->n; i++)
-        if (!used[i])
-            id = g->nodes[i].id;
-    free(used);
-    return id;
-}
-
 static int pack_body(struct buf *b, const struct plan *p, const struct graph_options *o, struct watch *w, const char *text, struct err *e)
 {
     const struct graph *g = p->graph;
@@ -364,7 +349,8 @@ static int pack_body(struct buf *b, const struct plan *p, const struct graph_opt
     pack_int(b, g->n_all > g->n ? g->n_all : g->n, 8);
     pack_int(b, edges, 8);
     pack_cstr(b, g->file ? g->file : "");
-    pack_cstr(b, a_result(g));
+    int result = graph_result(g);
+    pack_cstr(b, result >= 0 ? g->nodes[result].id : "");
     pack_cstr(b, text);
     return b->failed ? err_nomem(e, b->n, "a memo") : 0;
 }

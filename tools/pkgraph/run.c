@@ -48,23 +48,11 @@ static void print_hint(const char *dir, const char *spec, const char *node)
     fprintf(stderr, "results are in %s; for instance: pkgraph show %s %s\n", dir, spec, node);
 }
 
-/* Nodes whose artifacts nobody consumes: the results. */
 static void print_results(const struct plan *p, const char *spec)
 {
-    const struct graph *g = p->graph;
-    bool *used = calloc(g->n + 1, sizeof *used);
-    size_t shown = 0;
-    for (size_t i = 0; used && i < g->n; i++)
-        for (size_t k = 0; k < g->nodes[i].n_edges; k++)
-            used[g->nodes[i].edges[k].from] = true;
-    for (size_t i = 0; used && i < g->n && shown < 1; i++) {
-        const struct artifact *a = used[i] ? NULL : plan_artifact(p, i, 0);
-        if (!a)
-            continue;
-        print_hint(store_dir(p->store), spec, g->nodes[i].id);
-        shown++;
-    }
-    free(used);
+    int i = graph_result(p->graph);
+    if (i >= 0 && plan_artifact(p, (size_t)i, 0))
+        print_hint(store_dir(p->store), spec, p->graph->nodes[i].id);
 }
 
 static void print_nothing_to_do(size_t nodes, double seconds)
