@@ -325,7 +325,7 @@ static const struct param_def params[] = {
 
 const struct op op_eval = {
     .name = "eval",
-    .version = 3,
+    .version = 4,
     .summary = "Evaluate a model, with or without an adapter",
     .doc = "loss is the mean over all target tokens, row_loss the mean of the rows' means; the standard error of loss takes a row as the unit of "
            "sampling. exact_match, acc, rouge_l, win_rate and finished (answers that ended before max_new_tokens) are in per cent, each with its "

@@ -301,7 +301,7 @@ static const struct param_def params[] = {
 
 const struct op op_generate = {
     .name = "generate",
-    .version = 2,
+    .version = 3,
     .summary = "Write continuations of the rows of a dataset",
     .doc = "A row that ends in an assistant turn is asked for that turn, and what stands there is the line's reference; any other is asked for the turn "
            "that would come next. Draw i of row n depends on seed, n and i alone; in f32 the text does not depend on the number of threads or on "

@@ -126,7 +126,7 @@ struct shape {
 /* Beside the weights. */
 static uint64_t working_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets, const struct shape *s)
 {
-    return pass_parts_memory(c, t, tokens, s->part, targets, s->spill) + scores_memory(c, tokens, s->part < tokens);
+    return pass_parts_memory(c, t, tokens, s->part, targets, s->spill) + scores_memory(c, t, tokens, s->part);
 }
 
 /* All tokens at once with everything in memory; else the layers' inputs in a file; else, beside that, parts of the batch,
@@ -570,7 +570,7 @@ static const struct param_def params[] = {
 
 const struct op op_sensitivity = {
     .name = "sensitivity",
-    .version = 2,
+    .version = 3,
     .summary = "Score every parameter of the teacher on seed samples: sum of |W * dL/dW|",
     .doc = "The loss of a sample is the mean cross entropy over its target tokens; the absolute value is taken per "
            "sample, before the sum. All samples go through "

@@ -96,7 +96,7 @@ static const struct param_def params[] = {
 
 const struct op op_teacher_logits = {
     .name = "teacher-logits",
-    .version = 1,
+    .version = 2,
     .summary = "Keep what a teacher predicts for a dataset, for distillation",
     .doc = "Log-probabilities over the teacher's whole vocabulary, of its top_k most probable tokens at every trained token, in evaluation mode. "
            "train with distill: offline reads them at its input `teacher`. Both must be given the same data, max_length and too_long; that the texts have the same "

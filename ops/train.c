@@ -586,7 +586,7 @@ static const struct param_def params[] = {
 
 const struct op op_train = {
     .name = "train",
-    .version = 2,
+    .version = 3,
     .summary = "Train an adapter, or every parameter",
     .doc = "AdamW with linear warm-up and decay and clipping, on rows packed end to end without padding. Killed or interrupted it goes on from a "
            "checkpoint when the same command is given again, and gives the same bytes as an undisturbed run: shuffling and dropout are functions "

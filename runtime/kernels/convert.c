@@ -156,6 +156,18 @@ void convert_add_row(float *y, const float *x, size_t n)
     add(y, x, n);
 }
 
+VECTOR double convert_sum_row(const float *x, size_t n)
+{
+    double a[8] = {0};
+    size_t j = 0;
+    for (; j + 8 <= n; j += 8)
+        for (int k = 0; k < 8; k++)
+            a[k] += (double)x[j + k];
+    for (; j < n; j++)
+        a[0] += (double)x[j];
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+}
+
 static void add_slab(void *u, size_t i, size_t n)
 {
     const struct job *j = u;

@@ -20,6 +20,7 @@ void convert_bf16_row(float *out, const uint16_t *in, size_t n);
 void convert_f16_row(float *out, const uint16_t *in, size_t n);
 void convert_to_bf16_row(uint16_t *out, const float *in, size_t n);
 void convert_add_row(float *y, const float *x, size_t n);
+double convert_sum_row(const float *x, size_t n);                       /* f64: eight running sums, added in a fixed order */
 void add_into(float *y, const float *x, size_t n);                      /* y += x */
 void add_into_ref(float *y, const float *x, size_t n);
 void add_bias(float *y, const float *b, size_t T, size_t n);            /* y (T, n) += b (n) in every row */

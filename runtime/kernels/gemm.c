@@ -3,7 +3,7 @@
  * gemm: cuts a product into tiles of C whose size depends on the shape alone, one library call each (gemm_lib). Tall
  * tiles, because a call packs its part of B once for all its rows; narrow ones when there are few rows, so that decoding
  * a token still occupies every core. Large bf16 products on tile units, and packed
- * weights, go another way (gemm_blocked).
+ * weights, go another way (gemm_blocked); with AVX-512 BF16 a tile of x W^T or dy W is gemm_pairs' instead of the library's.
  *
  * Without bf16 in hardware a tile's parts of A and B are converted to f32 in the worker's scratch and multiplied there:
  * the products of two bf16 numbers are exact in f32, so only the order of the sums differs from the hardware's.
@@ -17,6 +17,7 @@
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/gemm_blocked.h"
 #include "runtime/kernels/gemm_lib.h"
+#include "runtime/kernels/gemm_pairs.h"
 #include "runtime/kernels/scratch.h"
 
 enum { TILE_ROWS = 512, TILE_COLS = 256, TILE_COLS_FEW = 128, FEW_ROWS = 256 };
@@ -54,6 +55,8 @@ static int serial(const struct lib_shape *s, const void *a, const void *b, float
 {
     if (s->t == DT_BF16 && !gemm_has_bf16())
         return serial_as_f32(s, a, b, c, e);
+    if (pairs_serves(s))
+        return pairs_gemm(s, a, b, c, e);
     return lib_gemm(s, NULL, a, b, c, e);
 }
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * scratch: see the header. A pthread key and not _Thread_local, because only a key has a destructor.
+ * scratch: see the header. A pthread key and not _Thread_local, because only a key has a destructor. Large buffers lie in huge pages.
  */
 #include "runtime/kernels/scratch.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+
+#include "runtime/base/arena.h"
+
+enum { LARGE = 2 << 20 };
 
 struct scratch {
     void *p[SCRATCH_SLOTS];
@@ -16,11 +20,21 @@ static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int key_rc;
 
+static void slot_free(struct scratch *s, int slot)
+{
+    if (s->cap[slot] < LARGE)
+        free(s->p[slot]);
+    else
+        big_free(s->p[slot], s->cap[slot]);
+    s->p[slot] = NULL;
+    s->cap[slot] = 0;
+}
+
 static void scratch_free(void *v)
 {
     struct scratch *s = v;
     for (int i = 0; i < SCRATCH_SLOTS; i++)
-        free(s->p[i]);
+        slot_free(s, i);
     free(s);
 }
 
@@ -51,12 +65,15 @@ void *scratch_get(enum scratch_slot slot, size_t bytes, struct err *e)
     if (s && s->p[slot] && s->cap[slot] >= bytes)
         return s->p[slot];
     size_t cap = bytes < 4096 ? 4096 : (bytes + 4095) & ~(size_t)4095;
-    void *p = s && cap >= bytes ? aligned_alloc(64, cap) : NULL;
+    void *p = NULL;
+    if (s) {
+        slot_free(s, slot); /* its content is undefined from here on: the old and the new need not be there together */
+        p = cap < bytes ? NULL : cap < LARGE ? aligned_alloc(64, cap) : big_alloc(cap);
+    }
     if (!p) {
         err_nomem(e, bytes, "a kernel's scratch buffer");
         return NULL;
     }
-    free(s->p[slot]);
     s->p[slot] = p;
     s->cap[slot] = cap;
     return p;

@@ -2,7 +2,7 @@
  *
  * scratch: buffers of the calling thread, private to this room. A slot grows to the largest size asked for and is freed
  * when the thread ends; its content is undefined at every call. Each slot has one user at a time on a thread: a kernel
- * that runs the loop holds SCRATCH_CALL, its item SCRATCH_ITEM, the products that it calls use the others.
+ * that runs the loop holds SCRATCH_CALL and SCRATCH_ROWS, its item SCRATCH_ITEM, the products that it calls use the others.
  * first_err: the first failure among the items of a parallel loop.
  */
 #ifndef PKG_KERNELS_SCRATCH_H
@@ -12,7 +12,7 @@
 
 #include "runtime/base/err.h"
 
-enum scratch_slot { SCRATCH_CALL, SCRATCH_ITEM, SCRATCH_TILE, SCRATCH_LIB, SCRATCH_CONVERT, SCRATCH_SLOTS };
+enum scratch_slot { SCRATCH_CALL, SCRATCH_ROWS, SCRATCH_ITEM, SCRATCH_TILE, SCRATCH_LIB, SCRATCH_CONVERT, SCRATCH_SLOTS };
 
 /* 64-byte aligned, at least `bytes` (never NULL for 0); NULL only when memory is refused, with e filled. */
 void *scratch_get(enum scratch_slot slot, size_t bytes, struct err *e);

@@ -2,7 +2,8 @@
  *
  * sens: blocks of S, BLOCK x BLOCK, one work item each. For every sequence the block of its gradient is made by one product
  * in the worker's scratch and folded into S while both are in the second-level cache. On tile units (AMX) X is arranged
- * once for the whole call, dY^T for a group of rows at a time (gemm_blocked); elsewhere the library reads both in place.
+ * once for the whole call, dY^T for a group of rows at a time (gemm_blocked); with AVX-512 BF16 alone sens_pairs does all of it;
+ * elsewhere the library reads both in place.
  */
 #include "runtime/kernels/sens.h"
 
@@ -14,14 +15,16 @@
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/gemm.h"
 #include "runtime/kernels/gemm_blocked.h"
+#include "runtime/kernels/pairs.h"
 #include "runtime/kernels/scratch.h"
+#include "runtime/kernels/sens_pairs.h"
 #include "runtime/kernels/vmath.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
-enum { BLOCK = BAND, ROWS_SLAB = 64, GROUP_BYTES = 48 << 20 };
+enum { BLOCK = BAND, ROWS_SLAB = 64, GROUP_BYTES = 48 << 20, OWN_BYTES = 64 << 20 };
 
 struct job {
     const struct sens_out *out;
@@ -31,6 +34,8 @@ struct job {
     int n_seqs;
     const int32_t *cu;
     size_t row0, group; /* rows of this round */
+    float *S;           /* of row s_row; the caller's, or of this round */
+    size_t lds, s_row;
     struct arranged *seq;  /* of each sequence; NULL: in place */
     unsigned *finished;    /* of each block of rows of the round: how many of its columns' blocks are done */
     struct first_err err;
@@ -92,7 +97,7 @@ static void fold_block(const struct job *j, float *S, const char *W, const float
     size_t ws = dtype_size(j->wt);
     for (size_t r = 0; r < rows; r++) {
         const void *w = W + r * j->ldw * ws;
-        float *s = S + r * j->out->lds;
+        float *s = S + r * j->lds;
         if (j->wt == DT_BF16) {
             fold_bf16_row(s, w, G + r * cols, row, cols, fresh);
             continue;
@@ -120,7 +125,8 @@ static int give(struct job *j, size_t r0, size_t rows, struct err *e)
 {
     if (!j->out->done || __atomic_add_fetch(&j->finished[r0 / BLOCK], 1, __ATOMIC_ACQ_REL) < j->col_blocks)
         return 0;
-    return j->out->done(j->out->u, j->row0 + r0, rows, e);
+    size_t row = j->row0 + r0;
+    return j->out->done(j->out->u, row, rows, j->S + (row - j->s_row) * j->lds, j->lds, e);
 }
 
 static void one_block(void *u, size_t i)
@@ -129,9 +135,9 @@ static void one_block(void *u, size_t i)
     size_t r0 = i / j->col_blocks * BLOCK, c0 = i % j->col_blocks * BLOCK, r = j->row0 + r0;
     size_t rows = j->group - r0 < BLOCK ? j->group - r0 : BLOCK, cols = j->in - c0 < BLOCK ? j->in - c0 : BLOCK;
     struct err e = {0};
-    float *G = scratch_get(SCRATCH_ITEM, (size_t)(BLOCK + 1) * BLOCK * sizeof *G, &e), *S = j->out->S + r * j->out->lds + c0;
+    float *G = scratch_get(SCRATCH_ITEM, (size_t)(BLOCK + 1) * BLOCK * sizeof *G, &e), *S = j->S + (r - j->s_row) * j->lds + c0;
     int rc = G ? 0 : e.code;
-    bool fresh = j->out->fresh;
+    bool fresh = j->out->fresh || !j->out->S;
     for (int s = 0; s < j->n_seqs && !rc; s++) {
         if (j->cu[s] == j->cu[s + 1])
             continue;
@@ -141,7 +147,7 @@ static void one_block(void *u, size_t i)
         fresh = false;
     }
     for (size_t k = 0; k < rows && fresh; k++)
-        memset(S + k * j->out->lds, 0, cols * sizeof *S);
+        memset(S + k * j->lds, 0, cols * sizeof *S);
     if (!rc)
         rc = give(j, r0, rows, &e);
     if (rc)
@@ -206,11 +212,49 @@ static int arrange(struct job *j, size_t *rows, struct err *e)
     return first_err_get(&j->err, e);
 }
 
+/* Rows of a round whose scores nobody else keeps. */
+static size_t own_rows(size_t rows, size_t in)
+{
+    size_t most = OWN_BYTES / sizeof(float) / in / BLOCK * BLOCK;
+    most = most < BLOCK ? BLOCK : most;
+    return most < rows ? most : rows;
+}
+
+static int run_rounds(struct job *j, size_t round, struct err *e)
+{
+    if (!j->out->S) {
+        size_t own = own_rows(j->rows, j->in);
+        round = own < round ? own : round;
+        j->S = scratch_get(SCRATCH_ROWS, round * j->lds * sizeof *j->S, e);
+        if (!j->S)
+            return e->code;
+    }
+    int rc = 0;
+    for (; j->row0 < j->rows && !rc; j->row0 += round) {
+        j->group = j->rows - j->row0 < round ? j->rows - j->row0 : round;
+        j->s_row = j->out->S ? 0 : j->row0;
+        if (j->finished)
+            memset(j->finished, 0, (j->group + BLOCK - 1) / BLOCK * sizeof *j->finished);
+        if (j->seq)
+            par_for((size_t)j->n_seqs * ((j->group + ROWS_SLAB - 1) / ROWS_SLAB), arrange_dy, j);
+        par_for((j->group + BLOCK - 1) / BLOCK * j->col_blocks, one_block, j);
+        rc = first_err_get(&j->err, e);
+    }
+    return rc;
+}
+
+static bool by_pairs(enum dtype t)
+{
+    return t == DT_BF16 && !blocked_pays(t) && pairs_pay();
+}
+
 int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x, size_t ldx,
               enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e)
 {
+    if (by_pairs(t) && n_seqs > 0)
+        return sens_pairs(&(struct sens_call){out, W, wt, dy, x, ldw, ldy, ldx, rows, in, n_seqs, seq_cu}, e);
     struct job j = {.out = out, .W = W, .dy = dy, .x = x, .wt = wt, .t = t, .ldw = ldw, .ldy = ldy, .ldx = ldx, .rows = rows,
-                    .in = in, .n_seqs = n_seqs, .cu = seq_cu};
+                    .in = in, .n_seqs = n_seqs, .cu = seq_cu, .S = out->S, .lds = out->S ? out->lds : in};
     j.col_blocks = (in + BLOCK - 1) / BLOCK;
     size_t round = rows, blocks = (rows + BLOCK - 1) / BLOCK;
     int rc = 0;
@@ -220,18 +264,19 @@ int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t l
         j.seq = calloc((size_t)n_seqs, sizeof *j.seq);
         rc = j.seq ? arrange(&j, &round, e) : err_nomem(e, (size_t)n_seqs * sizeof *j.seq, "the sequences' operands");
     }
-    for (; j.row0 < rows && !rc; j.row0 += round) {
-        j.group = rows - j.row0 < round ? rows - j.row0 : round;
-        if (j.finished)
-            memset(j.finished, 0, (j.group + BLOCK - 1) / BLOCK * sizeof *j.finished);
-        if (j.seq)
-            par_for((size_t)n_seqs * ((j.group + ROWS_SLAB - 1) / ROWS_SLAB), arrange_dy, &j);
-        par_for((j.group + BLOCK - 1) / BLOCK * j.col_blocks, one_block, &j);
-        rc = first_err_get(&j.err, e);
-    }
+    if (!rc && rows && in)
+        rc = run_rounds(&j, round, e);
     free(j.seq);
     free(j.finished);
     return rc;
+}
+
+uint64_t sens_memory(enum dtype t, size_t tokens, size_t rows, size_t in, int n_threads)
+{
+    uint64_t x = (uint64_t)tokens * in * sizeof(uint16_t), dy = (uint64_t)tokens * rows * sizeof(uint16_t);
+    if (t != DT_BF16 || !gemm_has_bf16())
+        return OWN_BYTES;
+    return x + (dy < GROUP_BYTES ? dy : GROUP_BYTES) + OWN_BYTES + (uint64_t)n_threads * BLOCK * in * sizeof(float);
 }
 
 int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,

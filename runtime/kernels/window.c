@@ -8,6 +8,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
+#include "runtime/kernels/convert.h"
 #include "runtime/kernels/vmath.h"
 
 enum { BLOCK = 128 }; /* rows whose column sums are added up first; also the slab of top rows in the search */
@@ -35,19 +36,6 @@ VECTOR static void slide_row(double *restrict c, const float *restrict in, const
 #pragma omp simd
     for (size_t j = 0; j < n; j++)
         c[j] += (double)in[j] - (double)out[j];
-}
-
-/* Eight running sums, added in a fixed order. */
-VECTOR static double sum_row(const float *x, size_t n)
-{
-    double a[8] = {0};
-    size_t j = 0;
-    for (; j + 8 <= n; j += 8)
-        for (int k = 0; k < 8; k++)
-            a[k] += (double)x[j + k];
-    for (; j < n; j++)
-        a[0] += (double)x[j];
-    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
 }
 
 static double sum_f64(const double *x, size_t n)
@@ -96,7 +84,7 @@ static void block_sums(void *u, size_t b)
         const float *x = row_at(k->s, k->row + first + i, k->col, k->cols, buf);
         add_row(c, x, k->cols);
         if (k->by_row)
-            k->by_row[k->row + first + i] += sum_row(x, k->cols);
+            k->by_row[k->row + first + i] += convert_sum_row(x, k->cols);
     }
     free(buf);
 }
@@ -143,7 +131,7 @@ static void rectangle_block(void *u, size_t b)
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < r->w; j += 512) {
             size_t m = r->w - j < 512 ? r->w - j : 512;
-            a += sum_row(row_at(r->s, r->row + first + i, r->col + j, m, buf), m);
+            a += convert_sum_row(row_at(r->s, r->row + first + i, r->col + j, m, buf), m);
         }
     r->sums[b] = a;
 }

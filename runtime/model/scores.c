@@ -9,6 +9,7 @@
 #include "runtime/base/fs.h"
 #include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
+#include "runtime/kernels/convert.h"
 #include "runtime/kernels/sens.h"
 #include "runtime/model/scores_private.h"
 
@@ -59,7 +60,6 @@ static void place(struct scores *s)
             size_t n = k->w ? k->w->n : 0;
             k->at = at;
             at += n;
-            s->largest = n > s->largest ? n : s->largest;
         }
         s->together = at > s->together ? at : s->together;
     }
@@ -115,19 +115,6 @@ void scores_free(struct scores *s)
 
 /* ---- finished rows ---- */
 
-/* Eight running sums, added in a fixed order. */
-static double sum_row(const float *x, size_t n)
-{
-    double a[8] = {0};
-    size_t j = 0;
-    for (; j + 8 <= n; j += 8)
-        for (int l = 0; l < 8; l++)
-            a[l] += (double)x[j + l];
-    for (; j < n; j++)
-        a[0] += (double)x[j];
-    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
-}
-
 static int write_elements(struct scores *s, const struct scores_slot *k, size_t at, const float *x, size_t n, struct err *e)
 {
     if (s->o.dtype == DT_F32)
@@ -136,7 +123,7 @@ static int write_elements(struct scores *s, const struct scores_slot *k, size_t 
     int rc = 0;
     for (size_t i = 0; i < n && !rc; i += PIECE) {
         size_t m = n - i < PIECE ? n - i : PIECE;
-        dtype_from_f32(h, DT_BF16, x + i, m);
+        convert_to_bf16_row(h, x + i, m);
         rc = st_write_at(s->writer, k->w->name, (at + i) * sizeof *h, h, m * sizeof *h, e);
     }
     return rc;
@@ -145,17 +132,16 @@ static int write_elements(struct scores *s, const struct scores_slot *k, size_t 
 struct finish {
     struct scores *s;
     const struct scores_slot *k;
-    const float *S;
-    size_t cols;
     double *sums; /* of rows */
 };
 
-static int finish_rows(void *u, size_t row, size_t n, struct err *e)
+/* S: without gaps, row stride cols. */
+static int finish_rows(void *u, size_t row, size_t n, const float *S, size_t cols, struct err *e)
 {
     const struct finish *f = u;
-    for (size_t i = row; i < row + n; i++)
-        f->sums[i] = sum_row(f->S + i * f->cols, f->cols);
-    return write_elements(f->s, f->k, row * f->cols, f->S + row * f->cols, n * f->cols, e);
+    for (size_t i = 0; i < n; i++)
+        f->sums[row + i] = convert_sum_row(S + i * cols, cols);
+    return write_elements(f->s, f->k, row * cols, S, n * cols, e);
 }
 
 /* The sum of a finished parameter, from those of its rows. */
@@ -193,23 +179,40 @@ static int fold_linear(const struct scores_slot *k, const struct grad_linear *g,
     return rc;
 }
 
+/* Room for sums that finish_head will add up, and that take_embed corrects when the embedding is tied. */
+static int head_sums(struct scores *s, struct err *e)
+{
+    size_t bytes = head_slot(s)->w->shape[0] * sizeof *s->head_sums;
+    if (!s->head_sums && !(s->head_sums = malloc(bytes)))
+        return err_nomem(e, bytes, "sums");
+    return 0;
+}
+
 static int take_head(struct scores *s, const struct grad_linear *g, struct err *e)
 {
     struct scores_slot *k = head_slot(s);
-    if (!s->head) {
+    bool whole = g->rows == k->w->shape[0] && g->n_seqs == s->b->n_seqs; /* in one chunk: rows are final at once */
+    int rc = whole ? head_sums(s, e) : 0;
+    if (rc)
+        return rc;
+    if (!whole && !s->head) {
         s->head_bytes = k->w->n * sizeof *s->head;
         s->head = big_alloc(s->head_bytes);
         s->head_first = g->first_seq;
         if (!s->head)
             return err_nomem(e, s->head_bytes, k->w->name);
     }
-    struct sens_out out = {.S = s->head + g->row0 * g->in, .lds = g->in, .fresh = g->first_seq == s->head_first};
-    int rc = fold_linear(k, g, &out, e);
+    struct finish f = {s, k, s->head_sums};
+    struct sens_out out = {.S = whole ? NULL : s->head + g->row0 * g->in, .lds = g->in, .fresh = whole || g->first_seq == s->head_first,
+                           .done = whole ? finish_rows : NULL, .u = &f};
+    rc = fold_linear(k, g, &out, e);
     return !rc && tied(s) ? scores_tokens_head(&s->tokens, g, e) : rc;
 }
 
 struct head_rows {
     struct finish f;
+    const float *S;
+    size_t cols;
     _Atomic int rc;
     struct err e; /* of whoever set rc */
 };
@@ -218,7 +221,7 @@ static void finish_head_rows(void *u, size_t first, size_t count)
 {
     struct head_rows *h = u;
     struct err e;
-    int rc = finish_rows(&h->f, first, count, &e), none = 0;
+    int rc = finish_rows(&h->f, first, count, h->S + first * h->cols, h->cols, &e), none = 0;
     if (rc && atomic_compare_exchange_strong(&h->rc, &none, rc))
         h->e = e;
 }
@@ -227,20 +230,17 @@ static void finish_head_rows(void *u, size_t first, size_t count)
 static int finish_head(struct scores *s, struct err *e)
 {
     struct scores_slot *k = head_slot(s);
-    if (!s->head)
-        return 0;
-    size_t rows = k->w->shape[0];
-    s->head_sums = malloc(rows * sizeof *s->head_sums);
-    if (!s->head_sums)
-        return err_nomem(e, rows * sizeof *s->head_sums, "sums");
-    struct head_rows h = {.f = {s, k, s->head, k->w->shape[1], s->head_sums}};
-    par_slabs(rows, ROWS, finish_head_rows, &h);
-    int rc = h.rc;
-    if (rc)
-        *e = h.e;
-    big_free(s->head, s->head_bytes);
-    s->head = NULL;
-    if (rc || tied(s))
+    size_t rows = k->w ? k->w->shape[0] : 0;
+    int rc = 0;
+    if (s->head && !(rc = head_sums(s, e))) {
+        struct head_rows h = {.f = {s, k, s->head_sums}, .S = s->head, .cols = k->w->shape[1]};
+        par_slabs(rows, ROWS, finish_head_rows, &h);
+        if ((rc = h.rc) != 0)
+            *e = h.e;
+        big_free(s->head, s->head_bytes);
+        s->head = NULL;
+    }
+    if (rc || !s->head_sums || tied(s))
         return rc;
     rc = take_sum(k, s->head_sums, rows, e);
     free(s->head_sums);
@@ -249,14 +249,13 @@ static int finish_head(struct scores *s, struct err *e)
 }
 
 /* Room for the scores of a layer's matrices: reused by all, so that its pages are made once. */
-static int take_room(struct scores *s, size_t elements, struct err *e)
+static int take_room(struct scores *s, struct err *e)
 {
-    size_t bytes = elements * sizeof *s->layer;
-    if (s->layer_bytes >= bytes)
+    size_t bytes = s->together * sizeof *s->layer;
+    if (s->layer)
         return 0;
-    big_free(s->layer, s->layer_bytes);
     s->layer = big_alloc(bytes);
-    s->layer_bytes = s->layer ? bytes : 0;
+    s->layer_bytes = bytes;
     return s->layer ? 0 : err_nomem(e, bytes, "a layer's scores");
 }
 
@@ -270,10 +269,10 @@ static int take_linear(void *u, const struct grad_linear *g, struct err *e)
         return 0;
     bool first = g->first_seq == 0, last = g->first_seq + g->n_seqs == s->b->n_seqs, parts = !first || !last;
     double *sums = malloc(g->rows * sizeof *sums);
-    int rc = sums ? take_room(s, parts ? s->together : s->largest, e) : err_nomem(e, g->rows * sizeof *sums, "sums");
+    int rc = !sums ? err_nomem(e, g->rows * sizeof *sums, "sums") : parts ? take_room(s, e) : 0;
     if (!rc) {
-        struct finish f = {s, k, s->layer + (parts ? k->at : 0), g->in, sums};
-        struct sens_out out = {.S = s->layer + (parts ? k->at : 0), .lds = g->in, .fresh = first, .done = last ? finish_rows : NULL, .u = &f};
+        struct finish f = {s, k, sums};
+        struct sens_out out = {.S = parts ? s->layer + k->at : NULL, .lds = g->in, .fresh = first, .done = last ? finish_rows : NULL, .u = &f};
         rc = fold_linear(k, g, &out, e);
     }
     if (!rc && last)
@@ -309,7 +308,7 @@ static void vector_stripe(void *u, size_t first, size_t count)
 
 static int finish_vector(struct scores *s, struct scores_slot *k, struct err *e)
 {
-    double sum = sum_row(k->S, k->w->n);
+    double sum = convert_sum_row(k->S, k->w->n);
     int rc = write_elements(s, k, 0, k->S, k->w->n, e);
     free(k->S);
     k->S = NULL;
@@ -356,7 +355,7 @@ static int take_embed(void *u, const struct batch *b, const float *dx, struct er
     if (!rc && !sums)
         rc = err_nomem(e, rows * sizeof *sums, "sums");
     for (size_t i = 0; i < t->n_rows && !rc; i++) {
-        sums[t->id[i]] = sum_row(t->S + i * t->d, t->d);
+        sums[t->id[i]] = convert_sum_row(t->S + i * t->d, t->d);
         rc = write_elements(s, k, (size_t)t->id[i] * t->d, t->S + i * t->d, t->d, e);
     }
     return rc ? rc : take_sum(k, sums, rows, e);
@@ -421,16 +420,16 @@ int scores_check_weights(const struct model *m, struct err *e)
     return 0;
 }
 
-uint64_t scores_memory(const struct model_config *c, size_t tokens, bool parts)
+uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part)
 {
-    uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, largest = 0, together = 0;
+    uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, together = 0, fold = sens_memory(compute, part, (size_t)v, (size_t)d, par_cpus());
     for (int m = 0; m < MOD_LINEARS; m++) {
         size_t out, in;
         module_shape(c, (enum module)m, &out, &in);
-        uint64_t n = (uint64_t)out * in;
-        largest = n > largest ? n : largest;
-        together += n;
+        uint64_t one = sens_memory(compute, part, out, in, par_cpus());
+        together += (uint64_t)out * in;
+        fold = one > fold ? one : fold;
     }
-    uint64_t layer = parts ? together : largest, one = layer > v * d ? layer : v * d; /* lm_head's go before a layer's come */
-    return 4 * (one + (c->tie_word_embeddings ? 2 : 1) * (uint64_t)tokens * d) + 8 * v;
+    uint64_t layer = part < tokens ? together : 0, one = layer > v * d ? layer : v * d; /* lm_head's go before a layer's come */
+    return 4 * (one + (c->tie_word_embeddings ? 2 : 1) * (uint64_t)tokens * d) + 8 * v + fold;
 }

@@ -2,8 +2,8 @@
  *
  * scores: the gradient sink of sensitivity (method.md 1): S = sum over sequences of |W * dL_s/dW|, elementwise, the
  * absolute value taken per sequence. Gradients are folded the moment they come and exist only as blocks in cache; of
- * the scores one matrix is in memory at a time (one layer when the pass cuts the batch into parts; lm_head's while lm_head
- * passes): rows that are finished are added up and written to their place in the file while others are computed.
+ * the scores some rows are in memory at a time (one layer when the pass cuts the batch into parts; lm_head's while lm_head
+ * passes in several chunks): rows that are finished are added up and written to their place in the file while others are computed.
  *
  * Tied embeddings: one parameter with two gradients, dense from lm_head and sparse from the input, that must be added
  * before the absolute value. Both meet only in the rows of tokens that a sequence contains; for these few (sequence,
@@ -55,7 +55,7 @@ int scores_end(struct scores *s, double *layers, double *modules, struct err *e)
  * itself; 0 and e untouched when none does. Reads all weights. */
 int scores_check_weights(const struct model *m, struct err *e);
 
-/* Bytes beside weights and pass, for a batch of `tokens` tokens, in one part or in several. */
-uint64_t scores_memory(const struct model_config *c, size_t tokens, bool parts);
+/* Bytes beside weights and pass, for a batch of `tokens` tokens in parts of `part`. */
+uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part);
 
 #endif

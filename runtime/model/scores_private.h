@@ -23,9 +23,9 @@ struct scores {
     size_t n_slots;
     struct scores_slot *slots; /* ((layer + 1) * MOD_COUNT + mod) * 2 + bias */
     struct st_writer *writer;
-    float *layer;       /* scores of one matrix, or of all of one layer when the batch comes in parts */
-    size_t layer_bytes, largest, together; /* elements: of the largest matrix of a layer, of all of the largest layer */
-    float *head;        /* (V, d) while lm_head passes */
+    float *layer;       /* scores of all matrices of one layer, when the batch comes in parts; else NULL */
+    size_t layer_bytes, together; /* elements of the largest layer */
+    float *head;        /* (V, d) while lm_head passes in several chunks */
     size_t head_bytes;
     int head_first;     /* first sequence of its first chunk */
     double *head_sums;  /* (V) sums of its rows; tied: until the embedding is finished */

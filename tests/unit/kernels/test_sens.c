@@ -19,6 +19,8 @@ static const struct shape shapes[] = {
     {257, 515, 4, {3, 20, 36, 101, 102}},
     {64, 1030, 5, {0, 160, 170, 170, 333, 340}},
     {33, 90, 0, {0}},
+    {110, 45, 3, {0, 2100, 2101, 2300}},
+    {1700, 40, 2, {1, 6, 17}},
 };
 
 static void check(const struct shape *s, enum dtype wt, enum dtype t, size_t pad)
@@ -47,58 +49,61 @@ static void check(const struct shape *s, enum dtype wt, enum dtype t, size_t pad
 /* fresh overwrites; every row is given away once, finished. */
 struct taken {
     const float *want;
-    float *S;
     size_t in;
     int *times;
 };
 
-static int take_rows(void *u, size_t row, size_t n, struct err *e)
+static int take_rows(void *u, size_t row, size_t n, const float *S, size_t lds, struct err *e)
 {
     struct taken *k = u;
     (void)e;
     for (size_t r = row; r < row + n; r++) {
         __atomic_add_fetch(&k->times[r], 1, __ATOMIC_RELAXED);
-        if (memcmp(k->S + r * k->in, k->want + r * k->in, k->in * sizeof(float)) != 0)
+        if (memcmp(S + (r - row) * lds, k->want + r * k->in, k->in * sizeof(float)) != 0)
             __atomic_add_fetch(&k->times[r], 100, __ATOMIC_RELAXED);
     }
     return 0;
 }
 
-static int refuse_rows(void *u, size_t row, size_t n, struct err *e)
+static int refuse_rows(void *u, size_t row, size_t n, const float *S, size_t lds, struct err *e)
 {
-    (void)u;
-    (void)n;
+    (void)u, (void)n, (void)S, (void)lds;
     return row ? 0 : err_set(e, ERR_IO, "row 0 is refused");
+}
+
+/* One shape in types wt and t: into the caller's rows, and into rows that nobody keeps. */
+static void check_fresh(const struct shape *s, enum dtype wt, enum dtype t)
+{
+    struct err e = {0};
+    size_t n = (size_t)s->cu[s->n_seqs], elements = s->rows * s->in;
+    float *fw = random_floats(elements, 1), *fy = random_floats(n * s->rows, 2), *fx = random_floats(n * s->in, 3);
+    void *w = typed_copy(fw, elements, wt), *y = typed_copy(fy, n * s->rows, t), *x = typed_copy(fx, n * s->in, t);
+    float *want = calloc(elements, sizeof *want), *got = random_floats(elements, 9);
+    int *times = calloc(s->rows, sizeof *times);
+    assert_int_equal(sens_accumulate(want, s->in, w, wt, s->in, y, s->rows, x, s->in, t, s->rows, s->in, s->n_seqs, s->cu, &e), 0);
+    struct taken k = {want, s->in, times};
+    struct sens_out out = {.S = got, .lds = s->in, .fresh = true, .done = take_rows, .u = &k};
+    par_set_threads(2);
+    assert_int_equal(sens_fold(&out, w, wt, s->in, y, s->rows, x, s->in, t, s->rows, s->in, s->n_seqs, s->cu, &e), 0);
+    assert_same_bytes(got, want, elements * sizeof *got);
+    out.S = NULL;
+    assert_int_equal(sens_fold(&out, w, wt, s->in, y, s->rows, x, s->in, t, s->rows, s->in, s->n_seqs, s->cu, &e), 0);
+    for (size_t r = 0; r < s->rows; r++)
+        assert_int_equal(times[r], 2);
+    out.done = refuse_rows;
+    assert_int_equal(sens_fold(&out, w, wt, s->in, y, s->rows, x, s->in, t, s->rows, s->in, s->n_seqs, s->cu, &e), ERR_IO);
+    par_set_threads(0);
+    free(fw), free(fy), free(fx), free(y), free(x), free(w), free(want), free(got), free(times);
 }
 
 static void fresh(void **state)
 {
     (void)state;
+    static const enum dtype weights[] = {DT_F32, DT_BF16, DT_F16};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int wt = DT_F32; wt <= DT_F16; wt++) {
-            const struct shape *s = &shapes[i];
-            if (wt != DT_F32 && wt != DT_BF16 && wt != DT_F16)
-                continue;
-            struct err e = {0};
-            size_t n = (size_t)s->cu[s->n_seqs], elements = s->rows * s->in;
-            float *fw = random_floats(elements, 1), *y = random_floats(n * s->rows, 2), *x = random_floats(n * s->in, 3);
-            void *w = typed_copy(fw, elements, (enum dtype)wt);
-            float *want = calloc(elements, sizeof *want), *got = random_floats(elements, 9);
-            int *times = calloc(s->rows, sizeof *times);
-            assert_int_equal(sens_accumulate(want, s->in, w, (enum dtype)wt, s->in, y, s->rows, x, s->in, DT_F32, s->rows, s->in, s->n_seqs,
-                                             s->cu, &e), 0);
-            struct taken k = {want, got, s->in, times};
-            struct sens_out out = {.S = got, .lds = s->in, .fresh = true, .done = take_rows, .u = &k};
-            par_set_threads(2);
-            assert_int_equal(sens_fold(&out, w, (enum dtype)wt, s->in, y, s->rows, x, s->in, DT_F32, s->rows, s->in, s->n_seqs, s->cu, &e), 0);
-            assert_same_bytes(got, want, elements * sizeof *got);
-            for (size_t r = 0; r < s->rows; r++)
-                assert_int_equal(times[r], 1);
-            out.done = refuse_rows;
-            assert_int_equal(sens_fold(&out, w, (enum dtype)wt, s->in, y, s->rows, x, s->in, DT_F32, s->rows, s->in, s->n_seqs, s->cu, &e), ERR_IO);
-            par_set_threads(0);
-            free(fw), free(y), free(x), free(w), free(want), free(got), free(times);
-        }
+        for (int w = 0; w < 3; w++)
+            for (int t = DT_F32; t <= DT_BF16; t++)
+                check_fresh(&shapes[i], weights[w], (enum dtype)t);
 }
 
 static void all(void **state)
