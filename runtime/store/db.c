@@ -95,8 +95,9 @@ static const char *const sql[Q_COUNT] = {
                   " ON n.spec=s.id WHERE s.path=?1 AND n.node=?2 ORDER BY n.run DESC LIMIT ?3",
     [Q_HISTORY_ALL] = "SELECT n.run, n.at, s.path, n.node, n.status, n.key, n.wall, n.cpu, n.peak, n.nread, n.nwritten FROM specs s JOIN run_nodes n"
                       " ON n.spec=s.id WHERE s.path=?1 ORDER BY n.run DESC, n.node LIMIT ?3",
-    [Q_RUN_LIST] = "SELECT r.id, r.began, r.ended, r.status, r.command, s.path FROM runs r JOIN specs s ON s.id=r.spec"
-                   " WHERE ?1 = '' OR s.path=?1 ORDER BY r.id DESC LIMIT ?2",
+    [Q_RUN_LIST] = "SELECT r.id, r.began, r.ended, r.status, r.command, s.path, CASE r.status WHEN 'done' THEN max(o.run) OVER"
+                   " (PARTITION BY r.spec ORDER BY r.id) ELSE r.id END FROM runs r JOIN specs s ON s.id=r.spec LEFT JOIN (SELECT DISTINCT"
+                   " spec, run FROM run_nodes) o ON o.spec=r.spec AND o.run=r.id WHERE ?1 = '' OR s.path=?1 ORDER BY r.id DESC LIMIT ?2",
     [Q_RUN_SPEC] = "SELECT spec FROM runs WHERE id=?",
     [Q_RUN_KEYS] = "SELECT DISTINCT key FROM run_nodes n WHERE key IS NOT NULL AND run IN (SELECT run FROM (SELECT DISTINCT run,"
                    " dense_rank() OVER (PARTITION BY spec ORDER BY run DESC) AS place FROM run_nodes) WHERE place<=?1)",

@@ -118,29 +118,54 @@ int store_run_end(struct store *s, int64_t run, const char *status, struct err *
     return rc;
 }
 
-static int read_row(struct db *db, enum db_query q, struct history_row *h)
+/* Reads the columns of the row that the query stands at; -1: no memory. */
+typedef int row_fn(struct db *db, enum db_query q, void *row);
+
+static int read_node(struct db *db, enum db_query q, void *row)
 {
-    h->run = db_col_int(db, q, 0);
-    h->at = db_col_int(db, q, 1);
-    h->spec = str_dup(db_col_text(db, q, 2));
-    h->node = str_dup(db_col_text(db, q, 3));
-    h->status = str_dup(db_col_text(db, q, 4));
+    struct history_row *h = row;
+    *h = (struct history_row){.run = db_col_int(db, q, 0), .at = db_col_int(db, q, 1), .spec = str_dup(db_col_text(db, q, 2)),
+                              .node = str_dup(db_col_text(db, q, 3)), .status = str_dup(db_col_text(db, q, 4)), .wall = db_col_num(db, q, 6),
+                              .cpu = db_col_num(db, q, 7), .peak_memory = (uint64_t)db_col_int(db, q, 8),
+                              .bytes_read = (uint64_t)db_col_int(db, q, 9), .bytes_written = (uint64_t)db_col_int(db, q, 10)};
     if (!db_col_digest(db, q, 5, &h->key))
         memset(&h->key, 0, sizeof h->key);
-    h->wall = db_col_num(db, q, 6);
-    h->cpu = db_col_num(db, q, 7);
-    h->peak_memory = (uint64_t)db_col_int(db, q, 8);
-    h->bytes_read = (uint64_t)db_col_int(db, q, 9);
-    h->bytes_written = (uint64_t)db_col_int(db, q, 10);
     return h->spec && h->node && h->status ? 0 : -1;
+}
+
+static int read_run(struct db *db, enum db_query q, void *row)
+{
+    struct run_row *r = row;
+    *r = (struct run_row){.run = db_col_int(db, q, 0), .began = db_col_int(db, q, 1), .ended = db_col_int(db, q, 2),
+                          .status = str_dup(db_col_text(db, q, 3)), .command = str_dup(db_col_text(db, q, 4)),
+                          .spec = str_dup(db_col_text(db, q, 5)), .nodes = db_col_int(db, q, 6)};
+    return r->status && r->command && r->spec ? 0 : -1;
+}
+
+/* All rows of a query that has its parameters into an array of elements of `size` bytes, to be freed whatever comes back. */
+static int read_rows(struct db *db, enum db_query q, row_fn *read, size_t size, char **rows, size_t *n, struct err *e)
+{
+    size_t cap = 0;
+    int rc;
+    while ((rc = db_step(db, q, e)) == 1) {
+        if (*n == cap) {
+            size_t more = cap ? cap * 2 : 8;
+            void *p = realloc(*rows, more * size);
+            if (!p)
+                return err_nomem(e, more * size, "history");
+            *rows = p;
+            cap = more;
+        }
+        if (read(db, q, *rows + (*n)++ * size) < 0)
+            return err_nomem(e, 0, "history");
+    }
+    return rc;
 }
 
 int store_history(struct store *s, const char *spec, const char *node, size_t limit, struct history_row **rows, size_t *n, struct err *e)
 {
     const enum db_query q = node ? Q_HISTORY : Q_HISTORY_ALL;
-    size_t cap = 0;
-    int rc;
-    *rows = NULL;
+    char *p = NULL;
     *n = 0;
     pthread_mutex_lock(&s->mutex);
     db_start(s->db, q);
@@ -148,24 +173,10 @@ int store_history(struct store *s, const char *spec, const char *node, size_t li
     if (node)
         db_text(s->db, q, 2, str_of(node));
     db_int(s->db, q, 3, limit ? (int64_t)limit : -1);
-    while ((rc = db_step(s->db, q, e)) == 1) {
-        if (*n == cap) {
-            size_t more = cap ? cap * 2 : 8;
-            void *p = realloc(*rows, more * sizeof **rows);
-            if (!p) {
-                rc = err_nomem(e, more * sizeof **rows, "history");
-                break;
-            }
-            *rows = p;
-            cap = more;
-        }
-        if (read_row(s->db, q, &(*rows)[(*n)++]) < 0) {
-            rc = err_nomem(e, 0, "history");
-            break;
-        }
-    }
+    int rc = read_rows(s->db, q, read_node, sizeof **rows, &p, n, e);
     db_end(s->db, q);
     pthread_mutex_unlock(&s->mutex);
+    *rows = (struct history_row *)p;
     if (rc < 0) {
         store_history_free(*rows, *n);
         *rows = NULL;
@@ -187,36 +198,16 @@ void store_history_free(struct history_row *rows, size_t n)
 int store_runs(struct store *s, const char *spec, size_t limit, struct run_row **rows, size_t *n, struct err *e)
 {
     const enum db_query q = Q_RUN_LIST;
-    size_t cap = 0;
-    int rc;
-    *rows = NULL;
+    char *p = NULL;
     *n = 0;
     pthread_mutex_lock(&s->mutex);
     db_start(s->db, q);
     db_text(s->db, q, 1, str_of(spec));
     db_int(s->db, q, 2, limit ? (int64_t)limit : -1);
-    while ((rc = db_step(s->db, q, e)) == 1) {
-        if (*n == cap) {
-            size_t more = cap ? cap * 2 : 8;
-            void *p = realloc(*rows, more * sizeof **rows);
-            if (!p) {
-                rc = err_nomem(e, more * sizeof **rows, "history");
-                break;
-            }
-            *rows = p;
-            cap = more;
-        }
-        struct run_row *r = &(*rows)[(*n)++];
-        *r = (struct run_row){.run = db_col_int(s->db, q, 0), .began = db_col_int(s->db, q, 1), .ended = db_col_int(s->db, q, 2),
-                              .status = str_dup(db_col_text(s->db, q, 3)), .command = str_dup(db_col_text(s->db, q, 4)),
-                              .spec = str_dup(db_col_text(s->db, q, 5))};
-        if (!r->status || !r->command || !r->spec) {
-            rc = err_nomem(e, 0, "history");
-            break;
-        }
-    }
+    int rc = read_rows(s->db, q, read_run, sizeof **rows, &p, n, e);
     db_end(s->db, q);
     pthread_mutex_unlock(&s->mutex);
+    *rows = (struct run_row *)p;
     if (rc < 0) {
         store_runs_free(*rows, *n);
         *rows = NULL;

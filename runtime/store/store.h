@@ -157,6 +157,7 @@ void store_history_free(struct history_row *rows, size_t n);
 
 struct run_row {
     int64_t run, began, ended; /* unix seconds; ended 0: did not come to its end */
+    int64_t nodes; /* the run whose rows tell of the nodes: itself, or the one whose work it found as it was (store_seen) */
     char *status, *command, *spec; /* status: "running", "done", "failed", "cancelled" */
 };
 int store_runs(struct store *s, const char *spec, size_t limit, struct run_row **rows, size_t *n, struct err *e); /* newest first; spec NULL: all */

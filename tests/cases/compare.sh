@@ -32,6 +32,9 @@ pk compare s.yaml 1 last --format markdown; is_status 0 "two runs"; says "| tune
 pk runs s.yaml; is_status 0 runs; says "done"; says "began"
 pk runs s.yaml --json; says '"status": "done"'
 pk runs s.yaml after@r=4 --json; is_status 0 "runs of a node"; says '"status": "ran"'
+pk run s.yaml --variant base --set tuned.learning_rate=1e-2; is_status 0 "the same again"
+pk runs s.yaml --json; says '"ran": 0, "run": 5, "status": "done", "up_to_date": 15' "a run that found all up to date"
+pk compare s.yaml 1 last --format markdown; is_status 0 "a run that found all up to date"; says "| tuned@r=4.learning_rate | 0.001 | 0.01 |"
 pk compare s.yaml --json; is_status 0 json
 printf '%s' "$out" | python3 -c '
 import json, sys

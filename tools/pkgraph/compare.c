@@ -259,25 +259,41 @@ static void put_run_row(struct sheet *t, size_t side, struct store *store, const
     js_free(key);
 }
 
+/* The run whose rows tell of the nodes of `run` (store.h); 0: there is no such run. */
+static int64_t rows_of_run(const struct run_row *runs, size_t n, int64_t run)
+{
+    for (size_t i = 0; i < n; i++)
+        if (runs[i].run == run)
+            return runs[i].nodes;
+    return 0;
+}
+
 static int put_run_side(struct sheet *t, size_t side, const struct comparison *c, int64_t run)
 {
     struct err e = {0};
     struct history_row *rows = NULL;
-    size_t n = 0, found = 0;
-    if (store_history(c->store, c->spec, NULL, 0, &rows, &n, &e) != 0) {
+    struct run_row *runs = NULL;
+    size_t n = 0, n_runs = 0, found = 0;
+    int status = STATUS_FAILED;
+    if (store_runs(c->store, c->spec, 0, &runs, &n_runs, &e) != 0 || store_history(c->store, c->spec, NULL, 0, &rows, &n, &e) != 0) {
         say_err(&e);
-        return STATUS_FAILED;
+        goto out;
     }
-    for (size_t i = n; i-- > 0;) /* oldest first: the order in which they ran */
-        if (rows[i].run == run) {
+    int64_t of = rows_of_run(runs, n_runs, run);
+    for (size_t i = n; i-- > 0 && of;) /* oldest first: the order in which they ran */
+        if (rows[i].run == of) {
             put_run_row(t, side, c->store, &rows[i]);
             found++;
         }
+    status = found ? STATUS_DONE : STATUS_USAGE;
+    if (!of)
+        say_error("%s has no run %lld; `pkgraph runs %s` lists them", c->a->pos[0], (long long)run, c->a->pos[0]);
+    else if (!found)
+        say_error("run %lld of %s ended before any node did; `pkgraph runs %s` lists the others", (long long)run, c->a->pos[0], c->a->pos[0]);
+out:
     store_history_free(rows, n);
-    if (found)
-        return STATUS_DONE;
-    say_error("%s has no run %lld; `pkgraph runs %s` lists them", c->a->pos[0], (long long)run, c->a->pos[0]);
-    return STATUS_USAGE;
+    store_runs_free(runs, n_runs);
+    return status;
 }
 
 /* ---- which sides ---- */

@@ -91,9 +91,10 @@ static int print_runs(const struct run_row *runs, size_t n_runs, const struct hi
         table_cell(&t, "%s", head[i]);
     for (size_t i = 0; v && i < n_runs; i++) {
         const struct run_row *r = &runs[i];
-        const struct run_sum *s = sum_of(v, n_sums, r->run);
+        const struct run_sum *s = sum_of(v, n_sums, r->nodes);
+        struct run_sum found = {.run = r->run, .cached = s ? s->ran + s->cached : 0}; /* it found them up to date */
         char when[TEXT_MAX], took[TEXT_MAX], wall[TEXT_MAX];
-        s = s ? s : &none;
+        s = !s ? &none : s->run == r->run ? s : &found;
         if (json) {
             js_push(list, run_json(r, s));
             continue;
