@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The user's files that nodes read: named by the operators, looked up in the stat cache in one transaction, and those
- * that it does not know digested in parallel, each once however many nodes read it.
+ * that it does not know digested, each once however many nodes read it: those that have several pieces one after the other with all
+ * processors, then the others side by side.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "engine/op_private.h"
 #include "engine/plan_private.h"
 #include "runtime/exec/par.h"
+#include "runtime/exec/sha_pieces.h"
 
 /* One (node, source) pair; sorted by path, so that equal paths lie together. */
 struct want {
@@ -136,6 +138,13 @@ static void read_one(void *u, size_t i)
     add_done(j, (double)j->bytes, 0, "bytes");
 }
 
+static void read_small(void *u, size_t i)
+{
+    const struct reading *r = u;
+    if (r->jobs[i].bytes <= SHA_PIECE)
+        read_one(u, i);
+}
+
 static int hand_out(struct reading *r, struct want *wants, size_t n, struct err *e)
 {
     size_t j = 0;
@@ -173,7 +182,10 @@ static int read_all(struct plan *p, struct want *wants, size_t n, const struct p
         r.total += r.jobs[r.n++].bytes;
     }
     pthread_mutex_init(&r.mutex, NULL);
-    par_for(r.n, read_one, &r);
+    for (size_t i = 0; i < r.n; i++)
+        if (r.jobs[i].bytes > SHA_PIECE)
+            read_one(&r, i);
+    par_for(r.n, read_small, &r);
     pthread_mutex_destroy(&r.mutex);
     int rc = hand_out(&r, wants, n, e);
     for (size_t i = 0; i < r.n; i++)

@@ -230,12 +230,24 @@ static int open_all(struct work *w, struct err *e)
         rc = op_read_dataset(w->r, "data", &w->data, e);
     if (rc == 0)
         rc = op_dataset_chat(&w->data, w->model, e);
-    if (rc)
-        return rc;
+    return rc;
+}
+
+/* How often the weights are read: prompts, and a step for each further token of as many sequences as run at once. */
+static size_t passes(const struct work *w)
+{
+    size_t tokens = 0, fresh = (size_t)op_int(w->a, "max_new_tokens");
+    for (size_t i = 0; i < w->q.n; i++)
+        tokens += w->prompts[i].n;
+    return tokens / WEIGHTS_PASS + (w->q.n + GENERATE_BATCH - 1) / GENERATE_BATCH * (fresh - 1);
+}
+
+static int open_weights(struct work *w, struct err *e)
+{
     enum dtype t = op_compute(w->a), stored = model_tensor(w->model, "model.embed_tokens.weight")->dtype;
     uint64_t room = op_memory(w->r), need = weights_memory(model_config(w->model), stored, t, WEIGHTS_RESIDENT);
     w->copy = stored == t && (room == 0 || 2 * need <= room);
-    return op_answer_weights(w->r, w->model, t, &w->weights, e);
+    return op_answer_weights(w->r, w->model, t, passes(w), &w->weights, e);
 }
 
 static void release(struct work *w)
@@ -262,6 +274,8 @@ static int generate_run(struct op_run *r, struct err *e)
         rc = op_model_eos(w.model, &eos_text, &eos_id, e);
     if (rc == 0)
         rc = read_prompts(&w, eos_text, e);
+    if (rc == 0)
+        rc = open_weights(&w, e);
     if (rc == 0)
         rc = answer(&w, eos_id, e);
     if (rc == 0)

@@ -232,7 +232,7 @@ const struct op op_load = {
     .version = 2,
     .summary = "Take a checkpoint as it lies on disk",
     .doc = "Reads headers only; weights stay in the user's files and are mapped when a later step needs them. The files enter the key by their "
-           "SHA-256, remembered by inode, size and times, so that moving a checkpoint reruns nothing and changing it reruns everything below.\n"
+           "digest (docs/store.md), remembered by inode, size and times, so that moving a checkpoint reruns nothing and changing it reruns everything below.\n"
            "A SentencePiece tokenizer.model (kind bpe) stands in for a missing tokenizer.json. "
            "From a GGUF file configuration and tokenizer are made from its metadata; quantised weights stay as they are and are expanded a "
            "layer at a time. Of PyTorch's pickles only tensors are read; nothing in them is run.\n"

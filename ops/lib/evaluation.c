@@ -54,7 +54,7 @@ int evaluation_open(struct evaluation *v, struct err *e)
     if (rc)
         return rc;
     bool answered = v->task == TASK_ALPACA && op_is_set(v->a, "outputs");
-    return answered ? 0 : op_answer_weights(v->r, v->model, op_compute(v->a), &v->weights, e);
+    return answered ? 0 : op_answer_weights(v->r, v->model, op_compute(v->a), WEIGHTS_MANY, &v->weights, e);
 }
 
 /* ---- which rows ---- */

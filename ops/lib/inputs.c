@@ -174,13 +174,15 @@ uint64_t op_answer_memory(const struct model_config *c, enum dtype stored, enum 
     return weights_memory(c, stored, compute, weights_pack_pays(c, compute) ? WEIGHTS_PACKED : WEIGHTS_RESIDENT);
 }
 
-int op_answer_weights(struct op_run *r, const struct model *m, enum dtype compute, struct weights **out, struct err *e)
+/* Packing writes all weights to fresh memory, which takes as long as some 40 passes over them save. */
+int op_answer_weights(struct op_run *r, const struct model *m, enum dtype compute, size_t passes, struct weights **out, struct err *e)
 {
+    enum { PACK_PASSES = 40 };
     static const enum weights_kind kinds[] = {WEIGHTS_PACKED, WEIGHTS_RESIDENT};
     const struct model_config *c = model_config(m);
     enum dtype stored = model_tensor(m, "model.embed_tokens.weight")->dtype;
     uint64_t room = op_memory(r);
-    for (int i = weights_pack_pays(c, compute) ? 0 : 1; i < 2; i++)
+    for (int i = passes >= PACK_PASSES && weights_pack_pays(c, compute) ? 0 : 1; i < 2; i++)
         if (room == 0 || weights_memory(c, stored, compute, kinds[i]) <= room)
             return weights_new(m, compute, kinds[i], out, e);
     return weights_new(m, compute, WEIGHTS_STREAMED, out, e);

@@ -49,8 +49,10 @@ enum dtype op_compute(const struct op_args *a); /* DT_F32 or DT_BF16 */
 uint64_t op_answer_memory(const struct model_config *c, enum dtype stored, enum dtype compute);
 
 /* ---- run time ---- */
-/* Weights for answering: packed where that pays, resident, or streamed, as the node's memory allows. */
-int op_answer_weights(struct op_run *r, const struct model *m, enum dtype compute, struct weights **out, struct err *e);
+/* Weights for answering: packed where that pays, resident, or streamed, as the node's memory allows. passes: about how often all weights
+ * will be read, a step of decoding and WEIGHTS_PASS tokens of prompts being one each; few do not pay for packing. */
+enum { WEIGHTS_PASS = 32, WEIGHTS_MANY = 1 << 30 };
+int op_answer_weights(struct op_run *r, const struct model *m, enum dtype compute, size_t passes, struct weights **out, struct err *e);
 int op_open_model(struct op_run *r, const char *port, struct model **out, struct err *e);
 int op_read_lora(struct op_run *r, const char *port, const struct model_config *c, struct lora **out, struct err *e);
 /* All rows of a dataset artifact, and what its dataset.json says. */

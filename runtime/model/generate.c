@@ -18,7 +18,7 @@
 #include "runtime/model/decode.h"
 #include "runtime/model/sample.h"
 
-enum { PREFILL = 1024, MAX_BATCH = 64, MIN_SHARED = 16, COPY_STEPS = 32 /* that pay for copying the weights */ };
+enum { PREFILL = 1024, MIN_SHARED = 16, COPY_STEPS = 32 /* that pay for copying the weights */ };
 #define KV_BYTES ((size_t)2 << 30)
 
 struct cache {
@@ -356,7 +356,7 @@ static void plan(struct generator *g, const struct model_config *c, enum dtype c
     g->kt = cache_type(c, compute);
     g->room = end < (size_t)c->max_position_embeddings ? end : (size_t)c->max_position_embeddings;
     g->kv_bytes = (size_t)c->num_hidden_layers * 2 * g->room * kd * dtype_size(g->kt);
-    g->batch = g->o->max_batch && g->o->max_batch < MAX_BATCH ? g->o->max_batch : MAX_BATCH;
+    g->batch = g->o->max_batch && g->o->max_batch < GENERATE_BATCH ? g->o->max_batch : GENERATE_BATCH;
     if (!g->o->max_batch && g->kv_bytes && g->batch > KV_BYTES / g->kv_bytes)
         g->batch = KV_BYTES / g->kv_bytes ? KV_BYTES / g->kv_bytes : 1;
     g->batch = g->batch > g->left ? g->left : g->batch;
@@ -389,8 +389,8 @@ static int sizes(struct generator *g, const struct weights *w, struct err *e)
 uint64_t generate_memory(const struct model_config *c, enum dtype compute, size_t longest, size_t max_new_tokens, size_t max_batch)
 {
     struct generate_options o = {.max_new_tokens = max_new_tokens, .max_batch = max_batch};
-    struct generator g = {.o = &o, .n = MAX_BATCH, .left = MAX_BATCH};
-    plan(&g, c, compute, longest, longest * MAX_BATCH);
+    struct generator g = {.o = &o, .n = GENERATE_BATCH, .left = GENERATE_BATCH};
+    plan(&g, c, compute, longest, longest * GENERATE_BATCH);
     struct run_shape s = {.T = g.tokens, .N = g.batch, .n_seqs = g.batch, .max_seq = g.room};
     return run_memory(c, compute, &s) + (uint64_t)g.batch * ((uint64_t)g.kv_bytes + (uint64_t)c->vocab_size * sizeof(float));
 }

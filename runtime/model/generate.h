@@ -17,13 +17,15 @@
 #include "runtime/model/weights.h"
 #include "runtime/text/tokenizer.h"
 
+enum { GENERATE_BATCH = 64 }; /* sequences at once, at most */
+
 struct generate_options {
     const struct weights *weights;
     const struct lora *lora;      /* NULL: none */
     size_t max_new_tokens;
     int n_eos;
     const int *eos;               /* any of these ends a sequence; it is part of the output */
-    size_t max_batch;             /* sequences at once, at most 64; 0: chosen from the sizes */
+    size_t max_batch;             /* sequences at once, at most GENERATE_BATCH; 0: chosen from the sizes */
     size_t prefill;               /* tokens of prompts in one pass; 0: 1024 */
     bool copy_weights;            /* where there is memory for it: a copy in large pages for long decoding. For weights that are
                                      mapped; those that were converted lie in such memory already */

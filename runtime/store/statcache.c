@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Digests of the user's files by (device, inode, size, mtime, ctime). A write moves ctime, which no program can set; but
+ * Digests of the user's files (exec/sha_pieces) by (device, inode, size, mtime, ctime). A write moves ctime, which no program can set; but
  * two writes within one tick of the file system's clock leave the same ctime. So a file that changed just now is read
  * only after the clock has moved on, and what was read is believed only when the file is the same before and after.
  */
@@ -13,6 +13,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/fs.h"
+#include "runtime/exec/sha_pieces.h"
 #include "runtime/store/store_private.h"
 
 enum { TRIES = 3 };
@@ -38,10 +39,11 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Over all of a row but the path, so that a damaged row is a file not read yet. */
+/* Over all of a row but the path, so that a damaged row is a file not read yet. So is one whose digest was made in another way: the sum
+ * begins with the size of a piece (0 in versions that took the SHA-256 of every file). */
 static int64_t row_sum(const struct stat *st, const struct digest *d)
 {
-    uint64_t h = check_word(check_word(0, (uint64_t)st->st_dev), (uint64_t)st->st_ino);
+    uint64_t h = check_word(check_word(SHA_PIECE, (uint64_t)st->st_dev), (uint64_t)st->st_ino);
     h = check_word(check_word(check_word(h, (uint64_t)st->st_size), (uint64_t)stat_mtime(st)), (uint64_t)stat_ctime(st));
     return (int64_t)check_bytes(h, d->b, sizeof d->b);
 }
@@ -98,24 +100,12 @@ static void let_clock_pass(const struct stat *st)
     }
 }
 
-struct telling {
-    const struct progress *p;
-    const struct stat *st;
-};
-
-static bool tell(void *u, uint64_t done)
-{
-    const struct telling *t = u;
-    progress_update(t->p, (double)done, (double)t->st->st_size, "bytes");
-    return !progress_cancelled(t->p);
-}
-
 static int read_digest(const char *path, struct stat *st, const struct progress *p, struct digest *out, struct err *e)
 {
     for (int i = 0; i < TRIES; i++) {
         struct stat after;
         let_clock_pass(st);
-        int rc = sha_file_told(path, out, NULL, tell, &(struct telling){p, st}, e);
+        int rc = sha_pieces_file(path, p, out, e);
         if (rc == 0)
             rc = stat_file(path, &after, e);
         if (rc != 0)
@@ -190,10 +180,10 @@ int store_resolve(struct store *s, const struct digest *d, char **path, struct e
     if (rc == 0 && !*path) {
         digest_hex(d, hex);
         if (gone)
-            rc = err_set(e, ERR_NOTFOUND, "%s: moved, removed or changed since it was read (SHA-256 %.12s...); put it back or run from the start",
+            rc = err_set(e, ERR_NOTFOUND, "%s: moved, removed or changed since it was read (digest %.12s...); put it back or run from the start",
                          gone, hex);
         else
-            rc = err_set(e, ERR_NOTFOUND, "no file with SHA-256 %.12s... is known: neither in the store nor among the files read", hex);
+            rc = err_set(e, ERR_NOTFOUND, "no file with the digest %.12s... is known: neither in the store nor among the files read", hex);
     }
     free(gone);
     return rc;

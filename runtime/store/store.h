@@ -35,7 +35,7 @@ int store_finish(struct store *s, struct err *e);
 
 /* ---- the user's files ---- */
 
-/* Digest of a file through the stat cache (device, inode, size, mtime_ns, ctime_ns; distrusted when the file changed
+/* Digest of a file (exec/sha_pieces) through the stat cache (device, inode, size, mtime_ns, ctime_ns; distrusted when the file changed
  * within the clock's granularity of the reading). `cached_only`: ERR_NOTFOUND instead of reading the file. Remembers
  * where the content lies, for store_resolve. p is told the bytes read of this file. */
 int store_file_digest(struct store *s, const char *path, bool cached_only, const struct progress *p, struct digest *out, struct err *e);

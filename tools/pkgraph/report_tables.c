@@ -5,9 +5,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/param.h"
 #include "runtime/base/fs.h"
+#include "runtime/exec/sha_pieces.h"
 #include "runtime/kernels/gemm.h"
 #include "tools/pkgraph/report.h"
 #include "tools/pkgraph/report_html.h"
@@ -112,6 +114,12 @@ static void digest_code(struct buf *b, const struct digest *d, const char *class
     buf_printf(b, "<code class=\"%s\" data-t=\"%s\">%.12s</code>", class, hex, hex);
 }
 
+static bool in_pieces(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size > SHA_PIECE;
+}
+
 static void provenance_row(struct report *r, size_t i)
 {
     const struct node *n = &r->s->graph->nodes[i];
@@ -136,7 +144,7 @@ static void provenance_row(struct report *r, size_t i)
     }
     for (size_t k = 0; k < p->n_sources; k++)
         if (p->sources[k].known) {
-            html_textf(b, "reads %s ", p->sources[k].label);
+            html_textf(b, in_pieces(p->sources[k].path) ? "reads %s (digest by pieces) " : "reads %s ", p->sources[k].label);
             digest_code(b, &p->sources[k].digest, "digest");
             buf_puts(b, "<br/>");
         }
@@ -159,7 +167,7 @@ void report_provenance(struct report *r)
         digest_code(&r->b, &d, "digest");
     }
     html_textf(&r->b, "; pkgraph %s; %s.", PKG_VERSION, gemm_version());
-    buf_puts(&r->b, " A key is the SHA-256 of operator, version, parameters and the digests of all inputs: equal keys are equal work. Touch or point at a digest for all of it.</p>\n"
+    buf_puts(&r->b, " A key is the SHA-256 of operator, version, parameters and the digests of all inputs: equal keys are equal work. A file that was read, of more than 64 MiB, is known by the SHA-256 over those of its pieces of 64 MiB (docs/store.md), any other by its SHA-256. Touch or point at a digest for all of it.</p>\n"
                     "<details><summary>Every node</summary><div class=\"scroll\"><table><tr><th>node</th><th>operator, version</th><th>key</th>"
                     "<th>outputs and sources</th><th>made</th></tr>\n");
     for (size_t i = 0; i < g->n; i++)

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 
+#include "runtime/base/check.h"
 #include "runtime/store/db.h"
 
 #include <sys/mount.h>
@@ -150,39 +151,54 @@ static void test_damaged_page(void **state)
     record_free(r);
 }
 
-/* A remembered digest of a user's file that is not what was written: the file is read again. */
+/* Writes a row of the stat cache anew with another digest or, where `old`, with the sum of versions that took the SHA-256 of every file. */
+static void rewrite_stat_row(const char *index, const char *path, const struct digest *is, const struct digest *other, bool old)
+{
+    struct db *db;
+    struct err e;
+    assert_int_equal(db_open(index, &db, &e), 0);
+    db_start(db, Q_FILE_BY_DIGEST);
+    db_digest(db, Q_FILE_BY_DIGEST, 1, is);
+    assert_int_equal(db_step(db, Q_FILE_BY_DIGEST, &e), 1);
+    int64_t v[5], sum = db_col_int(db, Q_FILE_BY_DIGEST, 6);
+    uint64_t h = 0;
+    for (int i = 0; i < 5; i++) {
+        v[i] = db_col_int(db, Q_FILE_BY_DIGEST, i);
+        h = check_word(h, (uint64_t)v[i]);
+    }
+    db_end(db, Q_FILE_BY_DIGEST);
+    db_start(db, Q_FILE_PUT);
+    for (int i = 0; i < 5; i++)
+        db_int(db, Q_FILE_PUT, i + 1, v[i]);
+    db_digest(db, Q_FILE_PUT, 6, other);
+    db_text(db, Q_FILE_PUT, 7, str_of(path));
+    db_int(db, Q_FILE_PUT, 8, old ? (int64_t)check_bytes(h, other->b, sizeof other->b) : sum);
+    assert_int_equal(db_step(db, Q_FILE_PUT, &e), 0);
+    db_close(db);
+}
+
+/* A remembered digest of a user's file that is not what was written, or is of another kind: the file is read again. */
 static void test_damaged_stat_row(void **state)
 {
     struct fixture *f = *state;
     struct digest d, wrong = {{7}};
-    struct db *db;
     char *path = write_file(f, "user", "content"), *index = fs_join(f->store, "index.sqlite"), *found = NULL;
     assert_int_equal(store_file_digest(f->s, path, false, NULL, &d, &f->e), 0);
     assert_int_equal(store_file_digest(f->s, path, true, NULL, &d, &f->e), 0);
     store_close(f->s);
     f->s = NULL;
-    assert_int_equal(db_open(index, &db, &f->e), 0);
-    db_start(db, Q_FILE_BY_DIGEST);
-    db_digest(db, Q_FILE_BY_DIGEST, 1, &d);
-    assert_int_equal(db_step(db, Q_FILE_BY_DIGEST, &f->e), 1);
-    int64_t v[5], sum = db_col_int(db, Q_FILE_BY_DIGEST, 6);
-    for (int i = 0; i < 5; i++)
-        v[i] = db_col_int(db, Q_FILE_BY_DIGEST, i);
-    db_end(db, Q_FILE_BY_DIGEST);
-    db_start(db, Q_FILE_PUT);
-    for (int i = 0; i < 5; i++)
-        db_int(db, Q_FILE_PUT, i + 1, v[i]);
-    db_digest(db, Q_FILE_PUT, 6, &wrong);
-    db_text(db, Q_FILE_PUT, 7, str_of(path));
-    db_int(db, Q_FILE_PUT, 8, sum);
-    assert_int_equal(db_step(db, Q_FILE_PUT, &f->e), 0);
-    db_close(db);
+    rewrite_stat_row(index, path, &d, &wrong, false);
     reopen(f);
     assert_int_equal(store_file_digest(f->s, path, true, NULL, &d, &f->e), ERR_NOTFOUND);
     assert_int_equal(store_resolve(f->s, &wrong, &found, &f->e), ERR_NOTFOUND);
     assert_int_equal(store_file_digest(f->s, path, false, NULL, &d, &f->e), 0);
     sha_bytes("content", 7, &wrong);
     assert_int_equal(digest_cmp(&d, &wrong), 0);
+    store_close(f->s);
+    f->s = NULL;
+    rewrite_stat_row(index, path, &d, &d, true);
+    reopen(f);
+    assert_int_equal(store_file_digest(f->s, path, true, NULL, &d, &f->e), ERR_NOTFOUND);
     free(path);
     free(index);
 }
