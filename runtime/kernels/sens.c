@@ -271,12 +271,16 @@ int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t l
     return rc;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 uint64_t sens_memory(enum dtype t, size_t tokens, size_t rows, size_t in, int n_threads)
 {
-    uint64_t x = (uint64_t)tokens * in * sizeof(uint16_t), dy = (uint64_t)tokens * rows * sizeof(uint16_t);
-    if (t != DT_BF16 || !gemm_has_bf16())
-        return OWN_BYTES;
-    return x + (dy < GROUP_BYTES ? dy : GROUP_BYTES) + OWN_BYTES + (uint64_t)n_threads * BLOCK * in * sizeof(float);
+    uint64_t row = (uint64_t)in * sizeof(float), own = least(OWN_BYTES, rows * row), blocks = least((uint64_t)n_threads * BLOCK, rows) * row;
+    uint64_t x = (uint64_t)tokens * in * sizeof(uint16_t), dy = least(GROUP_BYTES, (uint64_t)tokens * rows * sizeof(uint16_t));
+    return t == DT_BF16 && gemm_has_bf16() ? x + dy + (own > blocks ? own : blocks) : own;
 }
 
 int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,

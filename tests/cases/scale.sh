@@ -3,6 +3,7 @@
 # all rows at once, and are announced; a row without a target is skipped by name; a NaN among the weights is named; a run that is
 # stopped leaves nothing behind and goes through when it is started again.
 . "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
+command -v python3 >/dev/null || exit 77
 
 cat >s.yaml <<'Y'
 pkgraph: 1
@@ -37,7 +38,7 @@ pk run s.yaml --mem 110MiB --store some; is_status 0 "parts"; says "layers' inpu
 for s in all some; do
     pk export s.yaml layers $s-layers --store $s; is_status 0 "export of layers"
     pk export s.yaml blocks $s-blocks --store $s; is_status 0 "export of blocks"
-    python3 - $s >$s.txt <<'P' || exit 77
+    python3 - $s >$s.txt <<'P' || fail "$s: nothing was chosen"
 import json, sys
 s = sys.argv[1]
 print({k: v for k, v in json.load(open(s + "-layers/layers.json")).items() if "score" not in k})
@@ -49,7 +50,7 @@ cmp -s all-blocks/blocks.safetensors some-blocks/blocks.safetensors || fail "par
 
 # a NaN in one weight of the third layer
 cp -r good bad; chmod -R u+w bad
-python3 - <<'P' || exit 77
+python3 - <<'P' || fail "no NaN could be written"
 import json, struct
 f = open("bad/model.safetensors", "r+b")
 n = struct.unpack("<Q", f.read(8))[0]
