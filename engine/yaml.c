@@ -498,3 +498,8 @@ void diag_value(struct diags *d, enum diag_level level, const struct ynode *y, c
     for (const struct via *v = y->via; v; v = v->next)
         diag_via(d, v->at, "%s", v->text);
 }
+
+const char *yaml_library_version(void)
+{
+    return yaml_get_version_string();
+}

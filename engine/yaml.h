@@ -64,4 +64,6 @@ bool ynode_equal(const struct ynode *a, const struct ynode *b); /* places do not
 void diag_value(struct diags *d, enum diag_level level, const struct ynode *y, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
+const char *yaml_library_version(void); /* of libyaml */
+
 #endif

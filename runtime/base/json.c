@@ -484,3 +484,8 @@ int js_save(const char *path, const struct js *j, struct err *e)
     buf_release(&b);
     return rc;
 }
+
+const char *js_library_version(void)
+{
+    return jansson_version_str();
+}

@@ -71,4 +71,6 @@ int js_save(const char *path, const struct js *j, struct err *e); /* pretty plus
  * while this is not 0, one that lacks a field may be taken for a good one, so what is made of it is not to be kept. */
 unsigned long js_refusals(void);
 
+const char *js_library_version(void); /* of Jansson */
+
 #endif

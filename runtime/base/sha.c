@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,4 +131,9 @@ int digest_parse(const char *hex, struct digest *out)
 int digest_cmp(const struct digest *a, const struct digest *b)
 {
     return memcmp(a->b, b->b, sizeof a->b);
+}
+
+const char *sha_library_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
 }

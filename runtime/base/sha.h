@@ -31,4 +31,6 @@ void digest_hex(const struct digest *d, char out[DIGEST_HEX]); /* 64 lower-case 
 int digest_parse(const char *hex, struct digest *out);         /* 0, or -1 unless exactly 64 hex digits */
 int digest_cmp(const struct digest *a, const struct digest *b);
 
+const char *sha_library_version(void); /* of OpenSSL, for `doctor`; such a function in each wrapper of a library */
+
 #endif

@@ -12,7 +12,8 @@
 
 #define CURL_CALLS(X)                                                                                                          \
     X(curl_global_init) X(curl_easy_init) X(curl_easy_reset) X(curl_easy_setopt) X(curl_easy_perform) X(curl_easy_getinfo) \
-    X(curl_easy_strerror) X(curl_easy_cleanup) X(curl_slist_append) X(curl_slist_free_all)
+    X(curl_easy_strerror) X(curl_easy_cleanup) X(curl_slist_append) X(curl_slist_free_all) \
+    X(curl_version_info)
 
 static struct {
     CURL_CALLS(DSO_FIELD)
@@ -289,4 +290,10 @@ int http_perform(struct http *h, const struct http_request *q, struct http_answe
     give_handle(h, x.curl);
     curl.curl_slist_free_all(headers);
     return rc;
+}
+
+const char *http_library_version(void)
+{
+    struct err ignored;
+    return dso_load(&curl_library, &ignored) == 0 ? curl.curl_version_info(CURLVERSION_NOW)->version : NULL;
 }

@@ -55,4 +55,6 @@ int http_perform(struct http *h, const struct http_request *q, struct http_answe
 char *http_public_name(const char *url);
 bool http_is_url(const char *text); /* begins with http:// or https:// */
 
+const char *http_library_version(void); /* of libcurl, which is loaded for it; NULL: it is not there */
+
 #endif

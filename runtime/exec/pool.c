@@ -185,3 +185,8 @@ double pool_process_seconds(void)
 {
     return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
 }
+
+const char *pool_library_version(void)
+{
+    return uv_version_string();
+}

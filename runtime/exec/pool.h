@@ -34,4 +34,6 @@ double pool_now(const struct pool *p); /* seconds since pool_new, monotonic; any
 double pool_thread_seconds(void);  /* processor time of the calling thread */
 double pool_process_seconds(void); /* of all threads of the process */
 
+const char *pool_library_version(void); /* of libuv */
+
 #endif

@@ -55,6 +55,6 @@ bool gemm_pack_joins(enum dtype t, size_t k); /* whether gemm_pack on this machi
 void gemm_nt_parts(size_t m, const void *x, size_t ldx, const struct gemm_part *parts, size_t n);
 
 bool gemm_has_bf16(void);          /* the processor multiplies bf16 in hardware (AVX-512 BF16 or AMX) */
-const char *gemm_version(void);    /* "oneDNN 2.6.3 (avx512_core_bf16), OpenBLAS 0.3.21" for `version` and `doctor` */
+const char *gemm_version(void);    /* "oneDNN 2.6.3 (avx512_core_bf16), OpenBLAS 0.3.21 (Cooperlake)", each with the kernels it takes here */
 
 #endif

@@ -147,8 +147,12 @@ const char *gemm_version(void)
                        : (isa & core) == core ? "avx512_core"
                                               : "avx2 or less";
     pthread_mutex_lock(&once_text);
-    if (!text[0])
-        snprintf(text, sizeof text, "oneDNN %d.%d.%d (%s), %.40s", v->major, v->minor, v->patch, name, blas.openblas_get_config());
+    if (!text[0]) {
+        char number[24] = ""; /* of "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
+        sscanf(blas.openblas_get_config(), "OpenBLAS %23s", number);
+        snprintf(text, sizeof text, "oneDNN %d.%d.%d (%s), OpenBLAS %s (%.24s)", v->major, v->minor, v->patch, name, number,
+                 blas.openblas_get_corename());
+    }
     pthread_mutex_unlock(&once_text);
     return text;
 }

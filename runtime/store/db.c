@@ -384,3 +384,8 @@ int64_t db_changes(struct db *d)
 {
     return sqlite3_changes(d->h);
 }
+
+const char *db_library_version(void)
+{
+    return sqlite3_libversion();
+}

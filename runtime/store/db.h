@@ -63,4 +63,6 @@ int db_check(struct db *d, struct err *e);
 int64_t db_last_id(struct db *d);
 int64_t db_changes(struct db *d);
 
+const char *db_library_version(void); /* of SQLite */
+
 #endif

@@ -396,3 +396,8 @@ bool is_letter(uint32_t cp)
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
     return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
 }
+
+const char *normalize_library_version(void)
+{
+    return utf8proc_version();
+}

@@ -50,4 +50,6 @@ bool is_letter(uint32_t cp);
 /* {"pattern": {"String": s} or {"Regex": r}} of a Replace or Split. */
 int pattern_read(const struct js *j, const char *where, struct regex **out, struct err *e);
 
+const char *normalize_library_version(void); /* of utf8proc */
+
 #endif

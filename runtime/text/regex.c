@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/text/regex.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,4 +341,20 @@ int match_next(struct match_iter *it, struct matcher *m, struct err *e)
             it->pos++;
     }
     return 0;
+}
+
+static char library_version[64];
+
+static void read_version(void)
+{
+    if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) < (int)sizeof library_version)
+        pcre2_config(PCRE2_CONFIG_VERSION, library_version);
+    library_version[strcspn(library_version, " ")] = 0; /* its date */
+}
+
+const char *regex_library_version(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_version);
+    return library_version;
 }

@@ -42,4 +42,6 @@ void match_start(struct match_iter *it, const struct regex *r, struct str text);
 /* 1: a match, 0: no more; ERR_INPUT when the pattern needs more steps or memory than PCRE2's limits allow. */
 int match_next(struct match_iter *it, struct matcher *m, struct err *e);
 
+const char *regex_library_version(void); /* of PCRE2 */
+
 #endif

@@ -6,13 +6,16 @@ build=$(dirname "$PKGRAPH")
 
 # check_tree PREFIX: what was put there works from there
 check_tree() {
-    for f in bin/pkgraph share/man/man1/pkgraph.1 share/pkgraph/specs/quickstart.yaml share/pkgconfig/pkgraph.pc share/doc/pkgraph/spec.md share/doc/pkgraph/copyright \
+    for f in bin/pkgraph share/man/man1/pkgraph.1.gz share/doc/pkgraph/changelog.gz share/pkgraph/specs/quickstart.yaml share/pkgconfig/pkgraph.pc share/doc/pkgraph/spec.md share/doc/pkgraph/copyright \
              share/bash-completion/completions/pkgraph share/zsh/vendor-completions/_pkgraph share/fish/vendor_completions.d/pkgraph.fish; do
         [ -s "$1/$f" ] || fail "nothing at $f"
     done
     PKGRAPH=$1/bin/pkgraph
     pk version; is_status 0 "the installed program"
     pk check "$1/share/pkgraph/specs/quickstart.yaml"; is_status 0 "the installed quickstart"
+    pk check specs/quickstart.yaml; is_status 2 "no spec here"; says "there is $1/share/pkgraph/specs/quickstart.yaml"
+    pk --help; says "pkgraph run $1/share/pkgraph/specs/quickstart.yaml" "the first steps of who has only the package"
+    gzip -dc "$1/share/doc/pkgraph/changelog.gz" | head -1 | grep -qF "($("$PKGRAPH" version | sed -n '1s/.* //p'))" || fail "the changelog begins with another version"
     if command -v pkg-config >/dev/null; then
         out=$(PKG_CONFIG_PATH=$1/share/pkgconfig pkg-config --define-variable=prefix="$1" --variable=specsdir pkgraph) || fail "pkg-config"
         [ -s "$out/quickstart.yaml" ] || fail "pkg-config names no specs: $out"
@@ -21,7 +24,7 @@ check_tree() {
     bash -n "$1/share/bash-completion/completions/pkgraph" || fail "bash completions"
     grep -rqF "$PKG_SOURCE" "$1/share" && fail "a path of this machine is installed"
     if command -v groff >/dev/null; then
-        warnings=$(groff -man -Tascii -ww -z "$1/share/man/man1/pkgraph.1" 2>&1)
+        warnings=$(gzip -dc "$1/share/man/man1/pkgraph.1.gz" | groff -man -Tascii -ww -z 2>&1)
         [ -z "$warnings" ] || fail "the manual page: $warnings"
     fi
 }

@@ -8,11 +8,18 @@
 #include <unistd.h>
 
 #include "engine/graph.h"
+#include "engine/yaml.h"
 #include "ops/table.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/json.h"
 #include "runtime/exec/cgroup.h"
+#include "runtime/exec/http.h"
 #include "runtime/exec/par.h"
+#include "runtime/exec/pool.h"
 #include "runtime/kernels/gemm.h"
+#include "runtime/store/db.h"
+#include "runtime/text/normalize.h"
+#include "runtime/text/regex.h"
 #include "tools/pkgraph/doctor_speed.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
@@ -76,6 +83,20 @@ static void print_cgroup(void)
         printf(", limited to %s by the control group", text_bytes(x, (double)group.memory_max));
 }
 
+static void print_libraries(void)
+{
+    const struct {
+        const char *name, *version;
+    } library[] = {
+        {"SQLite", db_library_version()},       {"OpenSSL", sha_library_version()},  {"libuv", pool_library_version()},
+        {"libyaml", yaml_library_version()},    {"Jansson", js_library_version()},   {"PCRE2", regex_library_version()},
+        {"utf8proc", normalize_library_version()}, {"libcurl", http_library_version()},
+    };
+    printf("\nlibraries    %s\n            ", gemm_version());
+    for (size_t i = 0; i < sizeof library / sizeof *library; i++)
+        printf(" %s %s%s", library[i].name, library[i].version ? library[i].version : "NOT THERE", i + 1 < sizeof library / sizeof *library ? "," : "\n");
+}
+
 /* A token costs 2 P operations forward and about 4 P in LoRA training (forward, and gradients of activations). */
 static void print_speed(const char *store)
 {
@@ -95,7 +116,7 @@ static void print_speed(const char *store)
         printf("disk         not measured: %s\n", e.msg);
     double best = bf16 > f32 ? bf16 : f32;
     if (best > 0)
-        printf("so           a model of 0.5B parameters reads about %.0f tokens/s and trains LoRA on %.0f, as far as products bound it\n",
+        printf("expect       a model of 0.5B parameters to read about %.0f tokens/s and to train LoRA on %.0f/s, as far as products bound it\n",
                best / (2 * 0.5e9), best / (4 * 0.5e9));
 }
 
@@ -113,7 +134,7 @@ static int run_doctor(const struct args *a)
     printf("threads      %d of %ld processors\n", par_cpus(), sysconf(_SC_NPROCESSORS_ONLN));
     printf("memory       %s free of %s", text_bytes(x, meminfo("MemAvailable:")), text_bytes(y, meminfo("MemTotal:")));
     print_cgroup();
-    printf("\nlibraries    %s\n", gemm_version());
+    print_libraries();
     printf("compute      auto is %s here\n", gemm_has_bf16() ? "bf16 (the processor multiplies it in hardware)" : "f32 (no bf16 in hardware)");
     const char *store = store_folder(a);
     if (fs_is_dir(store))

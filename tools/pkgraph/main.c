@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/diag.h"
 #include "runtime/kernels/gemm.h"
 #include "tools/pkgraph/cli.h"
+#include "tools/pkgraph/shipped.h"
 #include "tools/pkgraph/term.h"
 
 extern const struct command cmd_run, cmd_plan, cmd_explain, cmd_check, cmd_viz, cmd_show, cmd_export, cmd_runs, cmd_compare, cmd_cache, cmd_ops,
@@ -25,9 +27,12 @@ static void print_commands(FILE *f)
           f);
     for (const struct command *const *c = commands; *c; c++)
         fprintf(f, "  %-12s %s\n", (*c)->name, (*c)->summary);
-    fputs("\npkgraph COMMAND --help describes a command. The first steps: pkgraph run specs/quickstart.yaml\n"
-          "Exit status: 0 done, 1 a node failed, 2 usage or specification error, or pending work (plan), 130 interrupted.\n",
-          f);
+    static const char first[] = "specs/quickstart.yaml";
+    char *shipped = access(first, R_OK) == 0 ? NULL : shipped_spec(first);
+    fprintf(f, "\npkgraph COMMAND --help describes a command. The first steps: pkgraph run %s\n"
+               "Exit status: 0 done, 1 a node failed, 2 usage or specification error, or pending work (plan), 130 interrupted.\n",
+            shipped ? shipped : first);
+    free(shipped);
 }
 
 static int unknown_command(const char *word)

@@ -69,7 +69,7 @@ static int run_man(const struct args *a)
 {
     struct buf b = {0};
     (void)a;
-    buf_puts(&b, ".TH PKGRAPH 1 \"\" \"pkgraph " PKG_VERSION "\" \"User Commands\"\n.SH NAME\n"
+    buf_puts(&b, ".TH PKGRAPH 1 \"\" \"pkgraph " PKG_VERSION "\" \"User Commands\"\n.nh\n.ad l\n.SH NAME\n"
                  "pkgraph \\- language\\-model pipelines as graphs that compute again only what changed\n"
                  ".SH SYNOPSIS\n\\fBpkgraph\\fR \\fICOMMAND\\fR [\\fIarguments\\fR] [\\fIoptions\\fR]\n.SH DESCRIPTION\n"
                  "A specification in YAML names operators and how they are connected. pkgraph checks types and shapes before anything\n"
@@ -79,7 +79,14 @@ static int run_man(const struct args *a)
         command(&b, *c);
     buf_puts(&b, ".SH EXIT STATUS\n0 done; 1 a node or the machine failed; 2 usage or specification error, or pending work (\\fBplan\\fR); 130 interrupted.\n"
                  ".SH ENVIRONMENT\n.TP\n\\fBPKGRAPH_STORE\\fR\nThe store, where \\fB\\-\\-store\\fR does not name one.\n"
-                 ".TP\n\\fBNO_COLOR\\fR\nNo colours.\n");
+                 ".TP\n\\fBPKGRAPH_REMOTE\\fR\nAn HTTP(S) server that keeps results: asked before a node runs, sent to after it.\n"
+                 "\\fBPKGRAPH_REMOTE_TOKEN\\fR, or \\fB_USER\\fR and \\fB_PASSWORD\\fR: credentials; \\fB_CA\\fR: a certificate authority to trust;\n"
+                 "\\fB_READONLY=1\\fR: only fetch.\n"
+                 ".TP\n\\fBHF_HUB_CACHE\\fR, \\fBHF_HOME\\fR\nWhere \\fBhf:org/name\\fR is looked for.\n"
+                 ".TP\n\\fBNO_COLOR\\fR\nNo colours.\n"
+                 ".SH FILES\n.TP\n\\fI.pkgraph\\fR\nThe store of the current folder.\n"
+                 ".TP\n\\fIPREFIX/share/pkgraph/specs\\fR\nThe quickstart and the published experiments as specifications.\n"
+                 ".TP\n\\fIPREFIX/share/doc/pkgraph\\fR\nTutorial, reference and method: README.md leads through them.\n");
     return print_buf(&b);
 }
 

@@ -3,11 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ops/table.h"
 #include "runtime/base/fs.h"
 #include "tools/pkgraph/machine.h"
 #include "tools/pkgraph/metrics.h"
+#include "tools/pkgraph/shipped.h"
 #include "tools/pkgraph/term.h"
 
 const char *store_folder(const struct args *a)
@@ -65,6 +67,10 @@ static int load_graph(struct session *s, const struct args *a, bool no_infer)
     if (s->diags)
         print_diags(s->diags);
     say_err(&e);
+    char *shipped = access(a->pos[0], F_OK) == 0 ? NULL : shipped_spec(a->pos[0]);
+    if (shipped)
+        say("there is %s", shipped);
+    free(shipped);
     return rc == ERR_NOMEM ? STATUS_FAILED : STATUS_USAGE;
 }
 
