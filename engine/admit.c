@@ -90,12 +90,13 @@ static int most_threads(const struct sched *s, const struct task *t)
     return m > 0 && m < s->o.cpus ? m : s->o.cpus;
 }
 
-/* What the node may use: what it declared, or its part of the budget when that is more and free. */
+/* What the node may use: what it declared, or its part of the budget when that is more and free. Light ones, of which many run, have a
+ * small part: what they declare rests on guesses too (the length of rows that are not there yet). */
 static uint64_t memory_of(const struct sched *s, const struct task *t)
 {
-    uint64_t want = declared(s, t), part = s->o.mem / (uint64_t)s->o.cpus * (uint64_t)(t->share ? t->share : 1);
-    uint64_t left = s->o.mem - s->mem_used;
-    if (!t->light && part > want)
+    uint64_t want = declared(s, t), left = s->o.mem - s->mem_used;
+    uint64_t part = t->light ? s->o.mem / (2 * QUEUED) : s->o.mem / (uint64_t)s->o.cpus * (uint64_t)(t->share ? t->share : 1);
+    if (part > want)
         want = part < left ? part : left;
     return want > declared(s, t) ? want : declared(s, t);
 }

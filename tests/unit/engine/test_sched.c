@@ -656,6 +656,29 @@ static void test_memory_granted(void **state)
     toy_free(&t);
 }
 
+/* One that takes no time has a small part of the budget, whatever it declared. */
+static int modest_run(struct op_run *r, struct err *e)
+{
+    return op_memory(r) >= 16 << 20 && op_memory(r) < 64 << 20 ? toy_write(r, "text", "x", 1, e)
+                                                               : err_set(e, ERR_INTERNAL, "granted %llu", (unsigned long long)op_memory(r));
+}
+
+static const struct op modest = {
+    .name = "modest", .version = 1, .flags = OP_PURE_IO, .outputs = toy_out, .infer = toy_infer, .cost = hungry_cost, .run = modest_run};
+
+static void test_memory_light(void **state)
+{
+    struct fixture *f = *state;
+    struct toy t = {0};
+    struct err e;
+    struct sched_options o = {.cpus = 1, .mem = 1 << 30};
+    toy_add(&t, "x", &modest);
+    struct plan *p = toy_plan(&t, f->s);
+    assert_int_equal(sched_run(p, &o, NULL, &e), 0);
+    plan_free(p);
+    toy_free(&t);
+}
+
 /* Side by side nobody can tell which of them it is: told of all, once. */
 static void test_memory_liars(void **state)
 {
@@ -719,6 +742,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_liar, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_granted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory_light, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_liars, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_light, setup, teardown),
