@@ -372,7 +372,8 @@ static void measure(struct runner_job *job, const struct start *begin)
     double team = thread * atomic_load(&job->most_team);
     job->wall = now_seconds() - begin->wall;
     job->cpu = !atomic_load(&job->shared) || team > process ? process : team;
-    job->peak_memory = peak > job->rss_begin ? peak - job->rss_begin : 0;
+    uint64_t at_first = atomic_load(&job->rss_begin);
+    job->peak_memory = peak > at_first ? peak - at_first : 0;
 }
 
 static uint64_t artifact_bytes(const struct artifact *a)
@@ -455,7 +456,7 @@ int runner_run(struct runner_job *job, struct err *e)
     par_set_threads(job->threads);
     par_follow_threads(&job->team);
     struct start begin = {now_seconds(), pool_thread_seconds(), pool_process_seconds()};
-    job->rss_begin = budget_rss();
+    atomic_store(&job->rss_begin, budget_rss());
     r.facts = calloc(job->node->n_out + 1, sizeof *r.facts);
     int rc = r.facts ? 0 : err_nomem(e, 0, "a run");
     if (rc == 0) {

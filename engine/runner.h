@@ -29,7 +29,7 @@ struct runner_job {
     _Atomic bool asked;                  /* the operator asked how much that is, and may use it all */
     const struct progress *progress;
     _Atomic uint64_t rss_peak;           /* the scheduler raises it */
-    uint64_t rss_begin;
+    _Atomic uint64_t rss_begin;
     _Atomic bool shared;                 /* another node ran at the same time; set by the scheduler */
     /* results */
     double wall, cpu;

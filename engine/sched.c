@@ -322,6 +322,8 @@ static void deliver_news(struct task *t)
     t->news.first = NULL;
     t->news.last = &t->news.first;
     pthread_mutex_unlock(&s->mutex);
+    uint64_t peak = atomic_load(&t->job.rss_peak), at_first = atomic_load(&t->job.rss_begin);
+    ev.peak_memory = peak > at_first ? peak - at_first : 0;
     if (fresh)
         emit(s, ev);
     while (w) {

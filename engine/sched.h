@@ -16,7 +16,8 @@ struct sched_event {
     const char *unit;
     const char *text;     /* warning, failure message, whom it waits for */
     double wall, cpu;     /* EVENT_DONE */
-    uint64_t peak_memory, bytes_read, bytes_written;
+    uint64_t peak_memory; /* EVENT_DONE; EVENT_PROGRESS: so far */
+    uint64_t bytes_read, bytes_written;
     int threads;          /* EVENT_START: its share of processors; EVENT_DONE: the most it had */
 };
 

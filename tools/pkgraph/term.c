@@ -37,6 +37,14 @@ size_t term_width(FILE *f)
     return 80;
 }
 
+size_t term_height(FILE *f)
+{
+    struct winsize w;
+    if (ioctl(fileno(f), TIOCGWINSZ, &w) == 0 && w.ws_row > 0)
+        return w.ws_row;
+    return 24;
+}
+
 const char *colour_on(bool use, enum colour c)
 {
     static const char *const codes[] = {

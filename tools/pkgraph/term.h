@@ -20,6 +20,7 @@ bool term_is_tty(FILE *f);      /* a terminal that understands cursor movement (
 bool term_colour(FILE *f);
 bool term_utf8(void);           /* after setlocale(LC_CTYPE, "") */
 size_t term_width(FILE *f);     /* columns now; 80 when unknown */
+size_t term_height(FILE *f);    /* rows now; 24 when unknown */
 const char *colour_on(bool use, enum colour c); /* the escape sequence, or "" */
 const char *colour_off(bool use);
 

@@ -2,20 +2,22 @@
 #include "tools/pkgraph/ui.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/base/buf.h"
 #include "runtime/base/json.h"
+#include "tools/pkgraph/running.h"
 #include "tools/pkgraph/term.h"
 
-enum { LINES_MAX = 16 };
 static const double plain_after = 1.0, plain_every = 5.0; /* seconds, when there is no terminal; rarer in long nodes */
 
 struct shown {
     bool running, waiting, started;
     double since, last_line, done, total, end;
     double base, base_at; /* where the rate is counted from: work taken up again begins in the middle */
+    double memory;
     bool progressed;
     char unit[16];
     char whom[128]; /* waiting: for whom */
@@ -23,14 +25,25 @@ struct shown {
 
 struct ui {
     const struct plan *plan;
-    bool quiet, tty, utf8, colour;
+    bool quiet, tty;
     struct shown *nodes;
-    size_t finished, name_width;
-    size_t drawn[LINES_MAX], n_drawn; /* widths of the lines on the screen */
+    size_t finished, to_do, name_width;
+    struct running lines;
+    struct buf frame; /* what the event writes, on the screen at once */
+    struct sigaction before;
     double cpu;
     FILE *events, *trace;
     bool trace_any;
 };
+
+/* Stopped and taken up again, the shell has written below the lines: they stay, and new ones are drawn. */
+static volatile sig_atomic_t continued;
+
+static void on_continue(int signal)
+{
+    (void)signal;
+    continued = 1;
+}
 
 static int open_file(const char *path, FILE **out, struct err *e)
 {
@@ -61,13 +74,15 @@ int ui_new(const struct plan *p, bool quiet, const char *events, const char *tra
     u->plan = p;
     u->quiet = quiet;
     u->tty = term_is_tty(stderr);
-    u->utf8 = term_utf8();
-    u->colour = term_colour(stderr);
+    u->lines = (struct running){.utf8 = term_utf8(), .colour = term_colour(stderr)};
+    u->to_do = p->n_run + p->n_pending + p->n_restore;
     for (size_t i = 0; i < p->graph->n; i++) {
         size_t w = strlen(p->graph->nodes[i].id);
-        u->name_width = w > u->name_width ? w : u->name_width;
+        u->lines.name_width = w > u->lines.name_width ? w : u->lines.name_width;
     }
-    u->name_width = u->name_width > 32 ? 32 : u->name_width;
+    u->name_width = u->lines.name_width > 32 ? 32 : u->lines.name_width;
+    if (u->tty)
+        sigaction(SIGCONT, &(struct sigaction){.sa_handler = on_continue, .sa_flags = SA_RESTART}, &u->before);
     if (u->trace)
         fputs("[", u->trace);
     *out = u;
@@ -76,111 +91,56 @@ int ui_new(const struct plan *p, bool quiet, const char *events, const char *tra
 
 /* ---- the running lines ---- */
 
-/* The terminal may have become narrower since: a line then fills several rows. */
-static void clear_lines(struct ui *u)
-{
-    size_t width = term_width(stderr), rows = 0;
-    for (size_t i = 0; i < u->n_drawn; i++)
-        rows += u->drawn[i] ? (u->drawn[i] - 1) / width + 1 : 1;
-    if (rows)
-        fprintf(stderr, "\033[%zuA\r\033[J", rows);
-    u->n_drawn = 0;
-}
-
-static void put_bar(struct buf *b, const struct ui *u, double share, size_t cells)
-{
-    static const char *const eighths[] = {"", "\u258f", "\u258e", "\u258d", "\u258c", "\u258b", "\u258a", "\u2589"};
-    size_t full = (size_t)(share * (double)cells), used = full;
-    size_t rest = (size_t)(share * (double)cells * 8) - 8 * full;
-    if (!u->utf8)
-        buf_putc(b, '[');
-    for (size_t i = 0; i < full; i++)
-        buf_puts(b, u->utf8 ? "\u2588" : "=");
-    if (u->utf8 && full < cells && rest) {
-        buf_puts(b, eighths[rest]);
-        used++;
-    }
-    for (size_t i = used; i < cells; i++)
-        buf_putc(b, ' ');
-    if (!u->utf8)
-        buf_putc(b, ']');
-}
-
-/* "12.3k tokens/s, 40 s left" */
-static void put_rate(struct buf *b, const struct shown *s, double now)
-{
-    char x[TEXT_MAX];
-    double passed = now - s->base_at, made = s->done - s->base;
-    if (made <= 0 || passed < 0.5)
-        return;
-    double rate = made / passed;
-    if (strcmp(s->unit, "bytes") == 0)
-        buf_printf(b, "%s/s", text_bytes(x, rate));
-    else
-        buf_printf(b, "%s %s/s", text_count(x, rate), s->unit);
-    if (s->total > s->done)
-        buf_printf(b, ", %s left", text_seconds(x, (s->total - s->done) / rate));
-}
-
 static double share_of(const struct shown *s)
 {
     double x = s->total > 0 ? s->done / s->total : 0;
     return x < 0 ? 0 : x > 1 ? 1 : x;
 }
 
-static void put_line(struct buf *b, const struct ui *u, size_t i, double now)
+/* Units a second since it began, or was taken up again; 0: too early to say. */
+static double rate_of(const struct shown *s, double now)
 {
-    const struct shown *s = &u->nodes[i];
-    const char *id = u->plan->graph->nodes[i].id;
-    char x[TEXT_MAX];
-    buf_printf(b, "  %-*.*s ", (int)u->name_width, (int)u->name_width, id);
-    if (s->waiting) {
-        buf_printf(b, "waits for %s", s->whom);
-        return;
-    }
-    if (s->total > 0) {
-        put_bar(b, u, share_of(s), 20);
-        buf_printf(b, " %3.0f%%  ", floor(100 * share_of(s)));
-        put_rate(b, s, now);
-    } else {
-        buf_printf(b, "%s", text_seconds(x, now - s->since));
-    }
+    double passed = now - s->base_at, made = s->done - s->base;
+    return made > 0 && passed >= 0.5 ? made / passed : 0;
 }
 
-/* The first `width` characters. */
-static size_t cut_at(const char *z, size_t n, size_t width)
+static double left_of(const struct shown *s, double rate)
 {
-    size_t w = 0, i = 0;
-    for (; i < n; i++)
-        if (((unsigned char)z[i] & 0xc0) != 0x80 && ++w > width)
-            break;
-    return i;
+    return rate > 0 && s->total > s->done ? (s->total - s->done) / rate : 0;
+}
+
+static void clear_lines(struct ui *u)
+{
+    if (continued)
+        u->lines.n_drawn = 0;
+    continued = 0;
+    u->lines.width = term_width(stderr);
+    u->lines.height = term_height(stderr);
+    running_clear(&u->lines, &u->frame);
 }
 
 static void draw_lines(struct ui *u, double now)
 {
-    size_t width = term_width(stderr), room = width > 1 ? width - 1 : 1;
-    struct buf b = {0};
-    for (size_t i = 0; i < u->plan->graph->n && u->n_drawn < LINES_MAX; i++) {
-        if (!u->nodes[i].running)
+    size_t room = running_room(&u->lines), running = 0;
+    for (size_t i = 0; i < u->plan->graph->n; i++) {
+        const struct shown *s = &u->nodes[i];
+        if (!s->running || running++ >= room)
             continue;
-        buf_clear(&b);
-        put_line(&b, u, i, now);
-        if (b.failed)
-            break;
-        size_t n = cut_at(b.p, b.n, room);
-        fprintf(stderr, "%.*s\n", (int)n, b.p);
-        u->drawn[u->n_drawn++] = text_width(b.p, n);
+        double rate = rate_of(s, now);
+        struct running_line l = {.name = u->plan->graph->nodes[i].id, .waits_for = s->waiting ? s->whom : NULL, .share = s->total > 0 ? share_of(s) : -1,
+                                 .seconds = now - s->since, .rate = rate, .left = left_of(s, rate), .unit = s->unit, .memory = s->memory};
+        running_draw(&u->lines, &l, &u->frame);
     }
-    buf_release(&b);
+    if (running && u->to_do > 1)
+        running_total(&u->lines, u->finished, u->to_do, running > room ? running - room : 0, &u->frame);
 }
 
 /* ---- one line for good ---- */
 
 static void line_for(struct ui *u, enum colour c, const char *word, size_t node, const char *rest)
 {
-    fprintf(stderr, "%s%-8s%s %-*s %s\n", colour_on(u->colour, c), word, colour_off(u->colour), (int)u->name_width,
-            u->plan->graph->nodes[node].id, rest);
+    buf_printf(&u->frame, "%s%-8s%s %-*s %s\n", colour_on(u->lines.colour, c), word, colour_off(u->lines.colour), (int)u->name_width,
+               u->plan->graph->nodes[node].id, rest);
 }
 
 static void say_done(struct ui *u, const struct sched_event *ev)
@@ -204,9 +164,11 @@ static void say_progress(struct ui *u, const struct sched_event *ev)
         return;
     s->last_line = ev->now;
     struct buf b = {0};
+    double rate = rate_of(s, ev->now);
     if (s->total > 0)
         buf_printf(&b, "%3.0f%%  ", floor(100 * share_of(s)));
-    put_rate(&b, s, ev->now);
+    struct running_line l = {.rate = rate, .left = left_of(s, rate), .unit = s->unit, .memory = s->memory};
+    running_facts(&l, &b);
     if (!b.failed && b.n)
         line_for(u, COLOUR_NONE, "...", ev->node, b.p);
     buf_release(&b);
@@ -244,6 +206,7 @@ static void progress(struct ui *u, const struct sched_event *ev)
         s->base_at = ev->now;
     }
     s->progressed = true;
+    s->memory = (double)ev->peak_memory;
     s->done = ev->done;
     s->total = ev->total;
     snprintf(s->unit, sizeof s->unit, "%s", ev->unit ? ev->unit : "");
@@ -274,6 +237,7 @@ static void show(struct ui *u, const struct sched_event *ev)
         say_done(u, ev);
         break;
     case EVENT_UPTODATE: /* told only when the plan did not know it */
+        u->finished += s->running || u->plan->nodes[ev->node].reason;
         if (s->running || u->plan->nodes[ev->node].reason)
             line_for(u, COLOUR_GREEN, "same", ev->node, "up to date after all");
         s->running = false;
@@ -363,6 +327,13 @@ static void write_trace(struct ui *u, const struct sched_event *ev)
     buf_release(&b);
 }
 
+static void put_frame(struct ui *u)
+{
+    if (u->frame.n && !u->frame.failed)
+        fwrite(u->frame.p, 1, u->frame.n, stderr);
+    buf_clear(&u->frame);
+}
+
 void ui_event(void *ui, const struct sched_event *ev)
 {
     struct ui *u = ui;
@@ -379,8 +350,7 @@ void ui_event(void *ui, const struct sched_event *ev)
         show(u, ev);
     if (redraw)
         draw_lines(u, ev->now);
-    if (redraw)
-        fflush(stderr);
+    put_frame(u);
 }
 
 double ui_cpu_seconds(const struct ui *u)
@@ -400,12 +370,16 @@ int ui_finish(struct ui *u, struct err *e)
 {
     if (!u)
         return 0;
-    if (u->tty)
+    if (u->tty) {
         clear_lines(u);
+        put_frame(u);
+        sigaction(SIGCONT, &u->before, NULL);
+    }
     if (u->trace)
         fputs("\n]\n", u->trace);
     int rc = close_file(u->events, "--events", e);
     int rc2 = close_file(u->trace, "--trace", e);
+    buf_release(&u->frame);
     free(u->nodes);
     free(u);
     return rc ? rc : rc2;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ui: what a person sees while a plan runs. On a terminal one line per running node (bar, share, rate, time left) is
+ * ui: what a person sees while a plan runs. On a terminal one line per running node (bar, share, rate, time left, memory) is
  * redrawn below the lines of what is finished; in a pipe plain lines come at the start, at most every few seconds, and
  * at the end of a node. Also writes the events as JSON lines and the timeline as a Chrome trace. All calls come from the
  * scheduler's loop thread.
