@@ -12,6 +12,7 @@
 #include "engine/op_private.h"
 #include "runtime/base/arena.h"
 #include "runtime/base/fs.h"
+#include "runtime/base/guard.h"
 #include "runtime/exec/par.h"
 #include "runtime/exec/pool.h"
 
@@ -462,7 +463,12 @@ int runner_run(struct runner_job *job, struct err *e)
     if (rc == 0) {
         e->code = 0;
         e->msg[0] = 0;
+        guard_begin();
         rc = job->node->op->run(&r, e);
+        if (guard_end(e)) { /* what it read was not there: neither its result nor its error means anything */
+            rc = e->code;
+            suspect_inputs(job, e);
+        }
         if (rc < 0 && !e->msg[0])
             err_set(e, rc, "operator %s failed without saying why", job->node->op->name);
         else if (rc > 0)

@@ -328,6 +328,8 @@ static int at_point(void *u, const struct pass_point *p, struct err *e)
 {
     struct work *w = u;
     bool cancelled = progress_cancelled(op_progress(w->r));
+    if (guard_check(e)) /* before a checkpoint of it is written */
+        return e->code;
     if (p->layer == w->layers && take_losses(w->s, w->loss, e))
         return e->code;
     if (p->layer == 0 || (!cancelled && (double)(seconds() - w->saved) < w->interval))
@@ -476,8 +478,6 @@ static int score(struct op_run *r, struct model *m, struct samples *s, struct er
     if (!rc)
         rc = scores_end(w.scores, layers, modules, e);
     if (rc == ERR_INPUT && scores_check_weights(m, e)) /* a damaged weight is the cause: its name, not the row's */
-        rc = e->code;
-    if ((!rc || rc == ERR_INPUT) && guard_check(e)) /* a file that shrank reads as zeros */
         rc = e->code;
     if (!rc)
         rc = write_json(r, s, c, o.wanted, layers, modules, e);

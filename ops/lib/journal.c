@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "runtime/base/fs.h"
+#include "runtime/base/guard.h"
 
 enum { SYNC_SECONDS = 5 };
 #define JOURNAL_MAX ((size_t)1 << 32)
@@ -62,6 +63,10 @@ static int put(struct journal *j, const char *p, size_t n, struct err *e)
 int journal_add(struct journal *j, struct js *line, struct err *e)
 {
     struct buf b = {0};
+    if (line && guard_check(e)) { /* an answer that was made of zeros is none */
+        js_free(line);
+        return e->code;
+    }
     if (line)
         js_write(&b, line);
     buf_putc(&b, '\n');

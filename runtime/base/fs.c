@@ -139,7 +139,7 @@ int fs_map(const char *path, struct fs_map *m, struct err *e)
         else
             *m = (struct fs_map){p, (size_t)st.st_size};
         if (m->p)
-            guard_add(m->p, m->n, path);
+            guard_add(m->p, &st, path);
     }
     close(fd);
     return rc;
@@ -243,12 +243,14 @@ int fs_copy(const char *from, const char *to, struct err *e)
     int in = open(from, O_RDONLY | O_CLOEXEC);
     if (in < 0)
         return err_errno(e, "%s", from);
-    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    int rc = 0;
+    struct stat whole, copy;
+    int rc = fstat(in, &whole) < 0 ? err_errno(e, "%s", from) : 0, out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (out < 0)
         rc = err_errno(e, "%s: cannot create", to);
-    else if (copy_bytes(in, out) < 0)
+    else if (rc == 0 && (copy_bytes(in, out) < 0 || fstat(out, &copy) < 0))
         rc = err_errno(e, "%s: copy from %s", to, from);
+    else if (rc == 0 && copy.st_size < whole.st_size)
+        rc = err_set(e, ERR_IO, "%s: was cut short while it was copied to %s; bring the file back and run again", from, to);
     if (out >= 0 && close(out) < 0 && rc == 0)
         rc = err_errno(e, "%s: close", to);
     close(in);

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "runtime/base/arena.h"
+#include "runtime/base/guard.h"
 #include "runtime/model/checkpoint.h"
 #include "runtime/model/gradients.h"
 #include "runtime/model/parts.h"
@@ -101,7 +102,9 @@ static int save(struct trainer *t, struct err *e)
     struct js *state = state_json(t);
     if (!state)
         return err_nomem(e, 0, "a checkpoint");
-    int rc = checkpoint_write(t->s->checkpoint, &t->optim, t->res->best_step ? t->best : NULL, state, buf_view(&t->res->log), e);
+    int rc = guard_check(e); /* nothing that was made of the zeros of a file cut short */
+    if (rc == 0)
+        rc = checkpoint_write(t->s->checkpoint, &t->optim, t->res->best_step ? t->best : NULL, state, buf_view(&t->res->log), e);
     js_free(state);
     t->saved_step = t->res->steps;
     t->saved_at = now();

@@ -183,7 +183,7 @@ int store_resolve(struct store *s, const struct digest *d, char **path, struct e
             rc = err_set(e, ERR_NOTFOUND, "%s: moved, removed or changed since it was read (digest %.12s...); put it back or run from the start",
                          gone, hex);
         else
-            rc = err_set(e, ERR_NOTFOUND, "no file with the digest %.12s... is known: neither in the store nor among the files read", hex);
+            rc = err_set(e, ERR_NOTFOUND, "no file with the digest %.12s... is known: neither in the store nor among the files read; run again, which makes what was lost", hex);
     }
     free(gone);
     return rc;

@@ -71,4 +71,3 @@ for kind in ${KINDS:-alloc write fsync rename open sqlite}; do
     echo "$kind: $total calls, $tried of them failed one by one, $tolerated of these did not stop the run"
     [ $failures -lt 20 ] || break
 done
-finish

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * shim: a library to preload that makes one call fail: the N-th of a kind ($FAULT_KIND: alloc, write, fsync, rename, open,
- * sqlite; $FAULT_AT, from 1), or every one (lock: flock and fcntl locks, as on a file system without). At exit it writes how many there were to
+ * sqlite; $FAULT_AT, from 1), or every one (lock: flock and fcntl locks, as on a file system without), or the N-th file that is mapped shrink
+ * to half right afterwards (cut). At exit it writes how many there were to
  * $FAULT_COUNT. Allocations count when pkgraph itself, jansson, SQLite or libyaml asks; those of the run-time
  * libraries below (OpenMP, BLAS, libuv) end the program by their own design, and those of the C library for us (asprintf,
  * realpath) cannot be told from its own.
@@ -18,10 +19,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum kind { NONE, ALLOC, WRITE, FSYNC, RENAME, OPEN, SQLITE, LOCK };
+enum kind { NONE, ALLOC, WRITE, FSYNC, RENAME, OPEN, SQLITE, LOCK, CUT };
 static enum kind kind;
 static long fail_at;
 static bool ready;
@@ -56,9 +58,9 @@ static int note_object(struct dl_phdr_info *o, size_t size, void *u)
 
 __attribute__((constructor)) static void begin(void)
 {
-    static const char *const names[] = {"", "alloc", "write", "fsync", "rename", "open", "sqlite", "lock"};
+    static const char *const names[] = {"", "alloc", "write", "fsync", "rename", "open", "sqlite", "lock", "cut"};
     const char *k = getenv("FAULT_KIND"), *n = getenv("FAULT_AT");
-    for (int i = 1; k && i <= LOCK; i++)
+    for (int i = 1; k && i <= CUT; i++)
         if (strcmp(k, names[i]) == 0)
             kind = (enum kind)i;
     fail_at = n ? atol(n) : 0;
@@ -325,6 +327,30 @@ int fcntl64(int fd, int what, ...)
 static bool from_program(void *caller)
 {
     return (uintptr_t)caller >= program.from && (uintptr_t)caller < program.to;
+}
+
+/* The mapping is whole, the file no longer: what is read behind its new end is a bus error. */
+static void *map(const char *name, void *caller, void *at, size_t n, int prot, int flags, int fd, off_t from)
+{
+    void *p = REAL(void *, name, void *, size_t, int, int, int, off_t)(at, n, prot, flags, fd, from);
+    char path[64];
+    if (p == MAP_FAILED || fd < 0 || prot != PROT_READ || !from_program(caller) || !fails(CUT))
+        return p;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    fchmod(fd, 0644);
+    if (truncate(path, (off_t)(n / 2)))
+        perror("cut");
+    return p;
+}
+
+void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
+{
+    return map("mmap", __builtin_return_address(0), at, n, prot, flags, fd, from);
+}
+
+void *mmap64(void *at, size_t n, int prot, int flags, int fd, off_t from)
+{
+    return map("mmap64", __builtin_return_address(0), at, n, prot, flags, fd, from);
 }
 
 enum { SQLITE_IOERR_ = 10 };

@@ -3,3 +3,4 @@
 most=${MOST:-0}
 SHARDS=${SHARDS:-$(nproc)}
 . "$PKG_SOURCE/tests/fault/nth.bash"
+finish

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/base/fs.h"
+#include "runtime/base/guard.h"
 #include "runtime/base/sha.h"
 
 int export_begin(struct export_dir *d, const char *path, bool force, struct err *e)
@@ -82,7 +83,7 @@ out:
 
 int export_end(struct export_dir *d, struct err *e)
 {
-    int rc = 0;
+    int rc = guard_end(e);
     for (size_t i = 0; !rc && i < d->n; i++)
         rc = check(d, &d->files[i], e);
     for (size_t i = 0; !rc && i < d->n; i++) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine/diag.h"
+#include "runtime/base/guard.h"
 #include "runtime/kernels/gemm.h"
 #include "tools/pkgraph/cli.h"
 #include "tools/pkgraph/shipped.h"
@@ -71,6 +72,16 @@ static int run_help(const struct args *a)
     return print_buf(&b);
 }
 
+/* A file that was cut short while a command read it gave zeros. */
+static int read_whole(int status)
+{
+    struct err e = {0};
+    if (status == STATUS_FAILED || !guard_end(&e)) /* it has said why */
+        return status;
+    say_err(&e);
+    return STATUS_FAILED;
+}
+
 /* What was printed must have reached its file: a full disk is a failure. */
 static int flush_output(int status)
 {
@@ -99,7 +110,7 @@ int main(int argc, char **argv)
     struct args a;
     int status;
     if (args_parse(&a, c, argc - 1, argv + 1, &status) == 0)
-        status = c->run(&a);
+        status = read_whole(c->run(&a));
     args_release(&a);
     return flush_output(status);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/base/fs.h"
+#include "runtime/base/guard.h"
 #include "runtime/kernels/gemm.h"
 #include "tools/pkgraph/report_html.h"
 #include "tools/pkgraph/term.h"
@@ -169,7 +170,7 @@ static int write_page(struct report *r, const char *path)
         return print_buf(&r->b);
     if (r->b.failed)
         err_set(&e, ERR_NOMEM, "out of memory");
-    else if (fs_write_atomic(path, r->b.p, r->b.n, &e) == 0) {
+    else if (guard_end(&e) == 0 && fs_write_atomic(path, r->b.p, r->b.n, &e) == 0) {
         say("%s, %s", path, text_bytes(x, (double)r->b.n));
         return STATUS_DONE;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * guard: a file that shrinks while it is mapped is an error at the next check, for one thread and for several, and not
- * the end of the process; unmapping forgets it; a whole file of many pages takes one mapping, not one a page.
+ * the end of the process, cut at a page or within one; a replaced file is none; unmapping forgets it but for the work that it
+ * belonged to; a whole file of many pages takes one mapping, not one a page.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,14 +47,83 @@ static void shrinks(void **state)
     assert_int_equal(sum_of(&m), 0);
     assert_int_equal(guard_check(&e), 0);
     sized(1);
-    assert_int_equal(guard_check(&e), 0); /* nothing was touched yet */
     assert_int_equal(sum_of(&m), 0);
     assert_int_equal(guard_check(&e), ERR_IO);
     assert_non_null(strstr(e.msg, path));
     assert_non_null(strstr(e.msg, "cut short"));
     fs_unmap(&m);
-    assert_int_equal(guard_check(&e), 0); /* the other mapping of the file is whole as far as it was read */
+    assert_int_equal(guard_check(&e), ERR_IO); /* what was read of it may still be in use */
+    sized(4);
+    guard_begin();
+    assert_int_equal(guard_check(&e), 0); /* the other mapping has met no end */
     fs_unmap(&other);
+}
+
+/* Less than a page: nothing faults, the rest of the page reads as zeros. */
+static void within_a_page(void **state)
+{
+    (void)state;
+    struct fs_map m;
+    struct err e;
+    guard_begin();
+    sized(2);
+    assert_int_equal(fs_map(path, &m, &e), 0);
+    assert_int_equal(truncate(path, (off_t)m.n - 1), 0);
+    assert_int_equal(sum_of(&m), 0);
+    assert_int_equal(guard_check(&e), ERR_IO);
+    fs_unmap(&m);
+}
+
+/* A file that was replaced is another file: the mapping keeps the old one. */
+static void replaced(void **state)
+{
+    (void)state;
+    struct fs_map m;
+    struct err e;
+    guard_begin();
+    sized(2);
+    assert_int_equal(fs_map(path, &m, &e), 0);
+    assert_int_equal(fs_write_atomic(path, "x", 1, &e), 0);
+    assert_int_equal(sum_of(&m), 0);
+    assert_int_equal(guard_check(&e), 0);
+    fs_unmap(&m);
+}
+
+static void *other_work(void *u)
+{
+    struct err e;
+    (void)u;
+    guard_begin();
+    return guard_end(&e) ? u : NULL;
+}
+
+/* A piece of work fails by what it lost, also when that is unmapped; the next one and those of other threads do not. */
+static void work(void **state)
+{
+    (void)state;
+    struct fs_map m;
+    struct err e;
+    pthread_t t;
+    void *failed;
+    for (int unmapped = 0; unmapped < 2; unmapped++) {
+        sized(4);
+        guard_begin();
+        assert_int_equal(guard_end(&e), 0);
+        assert_int_equal(fs_map(path, &m, &e), 0);
+        sized(1);
+        sum_of(&m);
+        if (unmapped)
+            fs_unmap(&m);
+        assert_int_equal(pthread_create(&t, NULL, other_work, &m), 0);
+        pthread_join(t, &failed);
+        assert_null(failed);
+        assert_int_equal(guard_end(&e), ERR_IO);
+        assert_non_null(strstr(e.msg, path));
+        if (!unmapped)
+            fs_unmap(&m);
+        guard_begin();
+        assert_int_equal(guard_end(&e), 0);
+    }
 }
 
 static void *touch(void *m)
@@ -68,6 +138,7 @@ static void threads(void **state)
     struct fs_map m;
     struct err e;
     pthread_t t[4];
+    guard_begin();
     sized(MANY);
     assert_int_equal(fs_map(path, &m, &e), 0);
     sized(1);
@@ -77,6 +148,7 @@ static void threads(void **state)
         pthread_join(t[i], NULL);
     assert_int_equal(guard_check(&e), ERR_IO);
     fs_unmap(&m);
+    guard_begin();
     sized(3);
     assert_int_equal(fs_map(path, &m, &e), 0); /* back again: the same place, unblemished */
     assert_int_equal(guard_check(&e), 0);
@@ -89,6 +161,7 @@ static void backwards(void **state)
     (void)state;
     struct fs_map m;
     struct err e;
+    guard_begin();
     sized(200);
     assert_int_equal(fs_map(path, &m, &e), 0);
     sized(0);
@@ -100,7 +173,8 @@ static void backwards(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(shrinks), cmocka_unit_test(threads), cmocka_unit_test(backwards)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(shrinks), cmocka_unit_test(within_a_page), cmocka_unit_test(replaced),
+                                       cmocka_unit_test(work),    cmocka_unit_test(threads),       cmocka_unit_test(backwards)};
     int fd = mkstemp(path);
     if (fd < 0)
         return 1;
