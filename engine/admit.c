@@ -69,12 +69,22 @@ static void name_remedies(struct buf *b, const struct op *op)
             }
 }
 
+/* What it takes at least, in the way that needs least. */
+static uint64_t least_memory(const struct sched *s, const struct task *t)
+{
+    const struct op_cost *c = &s->plan->nodes[t->i].cost;
+    uint64_t least = declared(s, t);
+    for (int k = 0; k < OP_LESS_MAX && c->less[k].memory; k++)
+        least = c->less[k].memory < least ? c->less[k].memory : least;
+    return least;
+}
+
 static void fail_too_big(struct sched *s, struct task *t)
 {
     struct buf b = {0};
     struct err e;
     buf_puts(&b, "needs ");
-    budget_text(&b, declared(s, t));
+    budget_text(&b, least_memory(s, t));
     buf_puts(&b, " of memory, the budget is ");
     budget_text(&b, s->o.mem);
     buf_puts(&b, "; give more with --mem");
@@ -82,6 +92,17 @@ static void fail_too_big(struct sched *s, struct task *t)
     err_set(&e, ERR_NOMEM, "%s", b.p ? b.p : "needs more memory than the budget");
     buf_release(&b);
     task_fail(s, t, ERR_NOMEM, &e);
+}
+
+void refuse_too_big(struct sched *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct task *t = &s->tasks[i];
+        enum node_state state = s->plan->nodes[i].state;
+        bool will = state == NODE_RUN || (state == NODE_PENDING && !s->share.remote); /* a remote cache may have it */
+        if (will && s->plan->nodes[i].same_as < 0 && t->phase == TASK_WAIT && declared(s, t) > s->o.mem)
+            fail_too_big(s, t);
+    }
 }
 
 static int most_threads(const struct sched *s, const struct task *t)

@@ -704,7 +704,7 @@ static void on_interrupt(void *u, int signal, int times)
 
 /* ---- a run ---- */
 
-/* Blocked nodes fail first, so that a run that cannot come to its end does not begin. */
+/* Blocked nodes and those that need more memory than there is fail first: a run that cannot come to its end does not begin. */
 static void begin(struct sched *s)
 {
     struct err why, ignored;
@@ -715,6 +715,7 @@ static void begin(struct sched *s)
         err_set(&why, ERR_INPUT, "%s", p->reason ? p->reason : "blocked");
         task_fail(s, &s->tasks[i], ERR_INPUT, &why);
     }
+    refuse_too_big(s);
     int batch = s->plan->seen ? -1 : store_begin(s->plan->store, true, &ignored);
     for (size_t i = 0; i < s->n; i++)
         if (s->tasks[i].phase == TASK_WAIT && s->plan->nodes[i].state == NODE_UPTODATE)

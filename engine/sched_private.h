@@ -113,6 +113,7 @@ void sched_teardown(struct sched *s);
 /* admit.c */
 void ready_push(struct sched *s, size_t i);
 size_t ready_pop(struct sched *s);
+void refuse_too_big(struct sched *s); /* fails the nodes that the budget cannot hold, before anything runs */
 void admit(struct sched *s); /* starts what fits, and lends idle processors to what runs */
 
 /* sched.c */

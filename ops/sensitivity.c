@@ -21,8 +21,7 @@
 
 enum { NAMED = 20 }; /* rows named one by one in a warning */
 
-/* Asked of the scheduler at most, unless one row needs more; a larger budget is used all the same. */
-#define ENOUGH ((uint64_t)4 << 30)
+enum { USUAL_LENGTH = 400 }; /* tokens of a row, for estimates before any was read */
 
 static void wanted_modules(const struct op_args *a, bool wanted[MOD_COUNT])
 {
@@ -151,17 +150,18 @@ static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
     double rows = (double)js_int(js_get(op_input(a, "data"), "rows"), 32);
     if (op_is_set(a, "limit") && (double)op_int(a, "limit") < rows)
         rows = (double)op_int(a, "limit");
-    double longest = (double)max_length(a, &c), length = longest < 400 ? longest : 400, tokens = rows * length,
-           n = parameters(&c);
+    double longest = (double)max_length(a, &c), tokens = rows * (longest < USUAL_LENGTH ? longest : USUAL_LENGTH), n = parameters(&c);
     enum dtype t = op_compute(a), stored = op_model_dtype(a, "model");
     *cost = (struct op_cost){.flops = 8 * n * tokens,
                              .bytes_read = 2 * n * (double)dtype_size(stored),
                              .bytes_written = n * (strcmp(op_str(a, "dtype"), "bf16") == 0 ? 2 : 4)};
     size_t all = (size_t)tokens, one = (size_t)longest < all ? (size_t)longest : all;
-    const struct shape largest = {all, false}, least = {one, true};
-    uint64_t want = working_memory(&c, t, all, all / 2, &largest), need = working_memory(&c, t, all, all / 2, &least);
-    need = need > ENOUGH ? need : ENOUGH;
-    cost->peak_memory = (want < need ? want : need) + weights_memory(&c, stored, t, WEIGHTS_STREAMED);
+    const struct shape room = {all, false}, filed = {all, true}, parts = {one, true};
+    uint64_t fixed = weights_memory(&c, stored, t, WEIGHTS_STREAMED);
+    cost->peak_memory = fixed + working_memory(&c, t, all, all / 2, &room);
+    cost->less[0] = (struct op_less){fixed + working_memory(&c, t, all, all / 2, &filed), "keeps the layers' inputs in a file"};
+    cost->less[1] = (struct op_less){fixed + working_memory(&c, t, all, all / 2, &parts),
+                                     "keeps the layers' inputs in a file and takes the rows in parts"};
 }
 
 /* ---- samples ---- */

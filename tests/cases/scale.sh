@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Sensitivity in little memory and on damaged input: rows in parts, layers' inputs in a file, choose the same layers and blocks as
-# all rows at once, and are announced; a row without a target is skipped by name; a NaN among the weights is named; a run that is
+# all rows at once, and are announced, by the plan as well; too little memory is refused before anything runs; a row without a target is skipped by name; a NaN among the weights is named; a run that is
 # stopped leaves nothing behind and goes through when it is started again.
 . "${PKG_SOURCE:?}/tests/cases/lib.bash" || exit 1
 command -v python3 >/dev/null || exit 77
@@ -31,6 +31,19 @@ for i in $(seq 16); do
 done >d.jsonl
 printf '{"id": "filled", "messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "x"}]}\n' \
     "$(printf 'x%.0s' $(seq 1500))" >>d.jsonl
+
+# what the plan says about memory is what a run needs
+memory() { "$PKGRAPH" plan s.yaml --json "$@" | tr -d ' \n' | sed 's/.*"id":"scores"[^}]*"memory":\([0-9]*\).*/\1/'; }
+pk plan s.yaml --mem 4GiB; says_not "to fit the memory" "a plan with room"
+room=$(memory)
+pk plan s.yaml --mem $((room - 1)); says "keeps the layers' inputs in a file to fit the memory" "a plan with less"
+filed=$(memory --mem $((room - 1)))
+pk plan s.yaml --mem $((filed - 1)); says "keeps the layers' inputs in a file and takes the rows in parts to fit the memory" "a plan with little"
+parts=$(memory --mem $((filed - 1)))
+[ "$parts" -lt "$filed" ] && [ "$filed" -lt "$room" ] || fail "memory of the three ways: $room, $filed, $parts"
+pk run s.yaml --only scores --mem $((parts - 1)) --store none; is_status 1 "no memory"; says "node scores (sensitivity): needs"; says "give more with --mem"
+says "ran 0" "a run that cannot fit begins"
+pk run s.yaml --only scores --mem "$parts" --store least; is_status 0 "the memory that the plan asks for"; says "in parts of" "the note on parts"
 
 pk run s.yaml --mem 4GiB --store all; is_status 0 "all rows at once"
 says "row 16 (id filled) is skipped" "the skipped row"; says_not "temporary file"
