@@ -339,6 +339,47 @@ static int take_vector(void *u, const struct grad_vector *g, struct err *e)
     return rc;
 }
 
+/* ---- damaged weights ---- */
+
+struct finite {
+    const struct tensor *t;
+    _Atomic size_t bad;
+};
+
+static void count_bad(void *u, size_t first, size_t count)
+{
+    struct finite *f = u;
+    float x[1024];
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i += 1024) {
+        size_t n = count - i < 1024 ? count - i : 1024;
+        if (tensor_to_f32(x, f->t, first + i, n))
+            return;
+        for (size_t j = 0; j < n; j++)
+            bad += !isfinite(x[j]);
+    }
+    f->bad += bad;
+}
+
+static int check_finite(const struct tensor *t, struct err *e)
+{
+    struct finite f = {.t = t};
+    par_slabs(t->n, SLAB, count_bad, &f);
+    return f.bad == 0 ? 0
+                      : err_set(e, ERR_INPUT,
+                                "%s holds %zu weights that are not finite (NaN or infinite) among %zu: the checkpoint is "
+                                "damaged; fetch it again",
+                                t->name, (size_t)f.bad, t->n);
+}
+
+int scores_check_weights(const struct model *m, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < model_tensor_count(m) && !rc; i++)
+        rc = check_finite(model_tensor_at(m, i), e);
+    return rc;
+}
+
 /* The touched rows are final: to the file, and their sums among those of the others, which are zero or lm_head's. */
 static int take_embed(void *u, const struct batch *b, const float *dx, struct err *e)
 {
@@ -358,6 +399,8 @@ static int take_embed(void *u, const struct batch *b, const float *dx, struct er
         sums[t->id[i]] = convert_sum_row(t->S + i * t->d, t->d);
         rc = write_elements(s, k, (size_t)t->id[i] * t->d, t->S + i * t->d, t->d, e);
     }
+    if (!rc && !tied(s)) /* the rows that nothing has read */
+        rc = check_finite(k->w, e);
     return rc ? rc : take_sum(k, sums, rows, e);
 }
 
@@ -382,42 +425,6 @@ int scores_end(struct scores *s, double *layers, double *modules, struct err *e)
             layers[layer - 1] += k->sum;
     }
     return st_write_end(s->writer, e);
-}
-
-/* ---- damaged weights ---- */
-
-struct finite {
-    const struct tensor *t;
-    _Atomic size_t bad;
-};
-
-static void count_bad(void *u, size_t first, size_t count)
-{
-    struct finite *f = u;
-    float x[1024];
-    size_t bad = 0;
-    for (size_t i = 0; i < count; i += 1024) {
-        size_t n = count - i < 1024 ? count - i : 1024;
-        if (tensor_to_f32(x, f->t, first + i, n))
-            return;
-        for (size_t j = 0; j < n; j++)
-            bad += !isfinite(x[j]);
-    }
-    f->bad += bad;
-}
-
-int scores_check_weights(const struct model *m, struct err *e)
-{
-    for (size_t i = 0; i < model_tensor_count(m); i++) {
-        struct finite f = {.t = model_tensor_at(m, i)};
-        par_slabs(f.t->n, SLAB, count_bad, &f);
-        if (f.bad)
-            return err_set(e, ERR_INPUT,
-                           "%s holds %zu weights that are not finite (NaN or infinite) among %zu: the checkpoint is "
-                           "damaged; fetch it again",
-                           f.t->name, (size_t)f.bad, f.t->n);
-    }
-    return 0;
 }
 
 uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part)

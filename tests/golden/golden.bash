@@ -33,6 +33,9 @@ nodes:
   seeds: {{op: data, params: {{path: "{golden}/{c['name']}/seeds.jsonl"}}}}
   rows: {{op: data, params: {{path: "{golden}/{c['name']}/rows.jsonl"}}}}
   scores: {{op: sensitivity, inputs: {{model: teacher, data: seeds}}}}
+  scores-bf16: {{op: sensitivity, inputs: {{model: teacher, data: seeds}}, params: {{compute: bf16}}}}
+  layers-bf16: {{op: layer-select, inputs: {{scores: scores-bf16, student: student}}}}
+  blocks-bf16: {{op: dim-align, inputs: {{model: teacher, scores: scores-bf16, layers: layers-bf16, student: student}}}}
   lora: {{op: lora-init, inputs: {{student: student, blocks: submatrix}}}}
   token: {{op: train, inputs: {{model: student, adapter: lora, data: rows}}, params: {{loss_reduction: token}}}}
   microbatch: {{op: train, inputs: {{model: student, adapter: lora, data: rows}}, params: {{loss_reduction: microbatch, weight_decay: 0.01}}}}
@@ -53,9 +56,9 @@ P
 pk run spec.yaml --keep-going -q
 is_status 0 "the run of $CASE"
 
-# compare NODE GOLDEN: the exported artifact against a folder of the case
+# compare FOLDER GOLDEN [--bf16]: the exported artifact against a folder of the case
 compare() {
-    python3 "$PKG_SHARED/oracle/compare.py" "$1" "$golden/$CASE/$2" >compare.txt 2>&1
+    python3 "$PKG_SHARED/oracle/compare.py" "$1" "$golden/$CASE/$2" ${3:-} >compare.txt 2>&1
     status=$?
     out=$(cat compare.txt) errors=
     [ $status = 0 ] || fail "$CASE: $2"
@@ -64,6 +67,9 @@ compare() {
 export_node() { pk export spec.yaml "$@"; is_status 0 "export $*"; }
 
 export_node scores x/scores; compare x/scores scores
+for n in scores layers blocks; do export_node $n-bf16 x/$n-bf16; done
+compare x/scores-bf16 scores --bf16; compare x/layers-bf16 layers/sensitivity --bf16
+rm -f x/blocks-bf16/blocks.safetensors; compare x/blocks-bf16 blocks/submatrix --bf16 # other windows of nearly the same sum have other bytes
 for s in sensitivity least first last uniform; do export_node $s x/$s; compare x/$s layers/$s; done
 for s in submatrix submatrix-reference row-column neuron; do export_node $s x/$s; compare x/$s blocks/$s; done
 export_node lora x/lora; compare x/lora lora-init

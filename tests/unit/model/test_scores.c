@@ -399,36 +399,117 @@ static void finite_differences(void **state)
     }
 }
 
-/* A damaged weight is named. */
+/* ---- what is not finite ---- */
+
+/* The sensitivity of the model in dir, damaged or not. */
+static int score_dir(const char *dir, struct err *e)
+{
+    struct opened o;
+    struct tiny_batch b;
+    struct scores *s;
+    struct weights *w;
+    double layers[3], modules[MOD_COUNT], total;
+    char *path = scores_path();
+    open_dir(&o, dir);
+    tiny_fill(&b, model_config(o.m)->vocab_size);
+    struct scores_options so = {.model = o.m, .path = path};
+    for (int i = 0; i < MOD_COUNT; i++)
+        so.wanted[i] = true;
+    OK(weights_new(o.m, DT_F32, WEIGHTS_STREAMED, &w, e), *e);
+    OK(scores_new(&so, &s, e), *e);
+    OK(scores_batch(s, &b.b, e), *e);
+    struct grad_sink sink = scores_sink(s);
+    struct pass_options po = {.weights = w, .recompute = true};
+    int rc = pass_backward(&po, &b.b, &sink, NULL, &total, e);
+    if (!rc)
+        rc = scores_end(s, layers, modules, e);
+    if (!rc && !isfinite(total)) /* the operator's check of the losses */
+        rc = err_set(e, ERR_INPUT, "the loss");
+    if (rc == ERR_INPUT && scores_check_weights(o.m, e))
+        rc = e->code;
+    scores_free(s);
+    weights_free(w);
+    close_dir(&o);
+    drop_path(path);
+    return rc;
+}
+
+/* A damaged weight is named: of every type and kind, NaN or infinite, also where no token of the samples reads it. */
 static void damaged(void **state)
 {
     (void)state;
-    struct opened o;
+    static const struct {
+        enum dtype t;
+        const char *nan, *inf;
+    } types[] = {{DT_F32, "\0\0\xc0\x7f", "\0\0\x80\x7f"}, {DT_BF16, "\xc0\x7f", "\x80\xff"}, {DT_F16, "\x01\x7c", "\0\x7c"}};
+    static const char *const names[] = {"model.layers.1.mlp.up_proj.weight", "model.layers.0.self_attn.k_proj.bias",
+                                        "model.layers.2.input_layernorm.weight", "model.norm.weight", "model.embed_tokens.weight", "lm_head.weight"};
     struct err e;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+            for (int inf = 0; inf < 2; inf++) {
+                char dir[] = "/tmp/pkgraph-test-XXXXXX", want[200];
+                struct js *c = tiny_config(false);
+                struct st_file *f;
+                assert_non_null(mkdtemp(dir));
+                tiny_write(dir, c, types[i].t);
+                char *path = fs_join(dir, "model.safetensors");
+                if (n == 0 && inf == 0)
+                    OK(score_dir(dir, &e), e);
+                OK(st_open(path, &f, &e), e);
+                const struct tensor *t = st_find(f, names[n]);
+                assert_non_null(t);
+                size_t size = dtype_size(t->dtype), at = t->offset + (t->n - 1) * size; /* of the embedding: the last token's row */
+                st_close(f);
+                FILE *file = fopen(path, "r+b");
+                assert_non_null(file);
+                assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+                assert_int_equal(fwrite(inf ? types[i].inf : types[i].nan, 1, size, file), size);
+                assert_int_equal(fclose(file), 0);
+                snprintf(want, sizeof want, "%s holds 1 weights that are not finite", names[n]);
+                if (score_dir(dir, &e) != ERR_INPUT || !strstr(e.msg, want))
+                    fail_msg("%s, type %d, infinite %d: %s", names[n], (int)types[i].t, inf, e.msg);
+                OK(fs_remove_tree(dir, &e), e);
+                free(path);
+                js_free(c);
+            }
+}
+
+/* A gradient that overflowed gives scores that are not finite: their parameter is named. */
+static void overflow(void **state)
+{
+    (void)state;
+    struct opened o;
+    struct tiny_batch b;
+    struct err e;
+    struct scores *s;
+    double layers[3], modules[MOD_COUNT];
     tiny_open(&o, false, DT_F32);
-    OK(scores_check_weights(o.m, &e), e);
+    tiny_fill(&b, model_config(o.m)->vocab_size);
+    char *path = scores_path();
+    struct scores_options so = {.model = o.m, .path = path};
+    so.wanted[MOD_O] = true;
+    OK(scores_new(&so, &s, &e), e);
+    OK(scores_batch(s, &b.b, &e), e);
+    struct grad_sink sink = scores_sink(s);
+    size_t out, in, n = (size_t)b.b.cu[b.b.n_seqs];
+    module_shape(model_config(o.m), MOD_O, &out, &in);
+    float *dy = calloc(n * out, sizeof *dy), *x = calloc(n * in, sizeof *x);
+    for (size_t i = 0; i < n * in; i++)
+        x[i] = 1;
+    dy[3] = INFINITY;
+    struct grad_linear g = {.layer = 2, .mod = MOD_O, .rows = out, .in = in, .n = n, .t = DT_F32, .dy = dy, .x = x, .ldy = out, .ldx = in,
+                            .n_seqs = b.b.n_seqs, .seq_cu = b.b.cu};
+    int rc = sink.linear(sink.u, &g, &e);
+    if (!rc)
+        rc = scores_end(s, layers, modules, &e);
+    assert_int_equal(rc, ERR_INPUT);
+    assert_non_null(strstr(e.msg, "the scores of model.layers.2.self_attn.o_proj.weight are not finite"));
+    scores_free(s);
+    free(dy);
+    free(x);
     close_dir(&o);
-    char dir[] = "/tmp/pkgraph-test-XXXXXX";
-    struct js *c = tiny_config(true);
-    struct st_file *f;
-    assert_non_null(mkdtemp(dir));
-    tiny_write(dir, c, DT_BF16);
-    char *path = fs_join(dir, "model.safetensors");
-    OK(st_open(path, &f, &e), e);
-    size_t at = st_find(f, "model.layers.1.mlp.up_proj.weight")->offset;
-    st_close(f);
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, (long)at + 6, SEEK_SET), 0);
-    assert_int_equal(fwrite("\x80\x7f", 1, 2, file), 2); /* infinity */
-    assert_int_equal(fclose(file), 0);
-    open_dir(&o, dir);
-    assert_int_equal(scores_check_weights(o.m, &e), ERR_INPUT);
-    assert_non_null(strstr(e.msg, "model.layers.1.mlp.up_proj.weight holds 1 "));
-    close_dir(&o);
-    OK(fs_remove_tree(dir, &e), e);
-    free(path);
-    js_free(c);
+    drop_path(path);
 }
 
 /* ---- golden cases ---- */
@@ -548,6 +629,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(against_alone), cmocka_unit_test(same_bytes),
                                        cmocka_unit_test(subset), cmocka_unit_test(damaged_checkpoint), cmocka_unit_test(finite_differences),
-                                       cmocka_unit_test(damaged), cmocka_unit_test(golden)};
+                                       cmocka_unit_test(damaged), cmocka_unit_test(overflow), cmocka_unit_test(golden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
