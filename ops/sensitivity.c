@@ -19,7 +19,7 @@
 #include "runtime/model/scores.h"
 #include "runtime/model/weights.h"
 
-enum { NAMED = 20 }; /* rows named one by one in a warning */
+enum { NAMED = 20, KEEP_FLOPS = 1000 }; /* rows named one by one in a warning; see keeping_pays */
 
 enum { USUAL_LENGTH = 400 }; /* tokens of a row, for estimates before any was read */
 
@@ -120,21 +120,41 @@ static double parameters(const struct model_config *c)
 struct shape {
     size_t part; /* tokens that go through a layer together */
     bool spill;  /* the layers' inputs lie in a file */
+    int kept;    /* uppermost layers whose activations are kept for the backward pass; those of the others are made again */
+    int most;    /* of which it would pay */
 };
 
 /* Beside the weights. */
 static uint64_t working_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets, const struct shape *s)
 {
-    return pass_parts_memory(c, t, tokens, s->part, targets, s->spill) + scores_memory(c, t, tokens, s->part);
+    return pass_parts_memory(c, t, tokens, s->part, targets, s->spill, s->kept) + scores_memory(c, t, tokens, s->part, targets);
 }
 
-/* All tokens at once with everything in memory; else the layers' inputs in a file; else, beside that, parts of the batch,
- * as large as memory allows and as the longest row at least. */
+/* Whether a layer's activations are worth their memory: a fresh page costs as much as KEEP_FLOPS operations a byte, and making them again
+ * takes two for every weight but down_proj's and every token. They are q, k, v, the attention's output, the residual, gate and up, f32. */
+static bool keeping_pays(const struct model_config *c)
+{
+    double flops = 0, bytes = 0;
+    for (int m = 0; m < MOD_DOWN; m++) {
+        size_t out, in;
+        module_shape(c, (enum module)m, &out, &in);
+        flops += 2.0 * (double)out * (double)in;
+        bytes += 4.0 * (double)out;
+    }
+    return flops >= KEEP_FLOPS * (bytes + 4.0 * c->num_attention_heads * c->head_dim);
+}
+
+/* All tokens at once with everything in memory, with the activations of as many layers as it holds beside that; else the layers' inputs
+ * in a file; else, beside that, parts of the batch, as large as memory allows and as the longest row at least. Kept activations are not
+ * asked for: they take what the node is given beyond its need. */
 static struct shape plan_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets, size_t longest, uint64_t memory)
 {
-    struct shape s = {tokens, false};
-    if (working_memory(c, t, tokens, targets, &s) <= memory)
+    struct shape s = {tokens, false, 1, keeping_pays(c) ? c->num_hidden_layers : 1}, more = s;
+    if (working_memory(c, t, tokens, targets, &s) <= memory) {
+        while (++more.kept <= s.most && working_memory(c, t, tokens, targets, &more) <= memory)
+            s.kept = more.kept;
         return s;
+    }
     s.spill = true;
     while (s.part > longest && working_memory(c, t, tokens, targets, &s) > memory)
         s.part = s.part / 2 > longest ? s.part / 2 : longest;
@@ -156,7 +176,7 @@ static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
                              .bytes_read = 2 * n * (double)dtype_size(stored),
                              .bytes_written = n * (strcmp(op_str(a, "dtype"), "bf16") == 0 ? 2 : 4)};
     size_t all = (size_t)tokens, one = (size_t)longest < all ? (size_t)longest : all;
-    const struct shape room = {all, false}, filed = {all, true}, parts = {one, true};
+    const struct shape room = {all, false, 1, 0}, filed = {all, true, 1, 0}, parts = {one, true, 1, 0};
     uint64_t fixed = weights_memory(&c, stored, t, WEIGHTS_STREAMED);
     cost->peak_memory = fixed + working_memory(&c, t, all, all / 2, &room);
     cost->less[0] = (struct op_less){fixed + working_memory(&c, t, all, all / 2, &filed), "keeps the layers' inputs in a file"};
@@ -389,6 +409,10 @@ static int go_on(struct work *w, struct pass_point *from, bool *found, struct er
 
 static void say_shape(const struct work *w, const struct shape *s)
 {
+    if (!s->spill && s->kept < s->most)
+        progress_warn(op_progress(w->r),
+                      "the budget of %llu MiB holds the activations of %d of %d layers: those of the others are made again; --mem gives more",
+                      (unsigned long long)(op_memory(w->r) >> 20), s->kept, s->most);
     if (!s->spill)
         return;
     char parts[96] = "";
@@ -406,6 +430,7 @@ static int run_pass(struct work *w, const struct weights *weights, const struct 
     struct pass_point from;
     struct pass_options o = {.weights = weights,
                              .recompute = true,
+                             .kept = shape->kept,
                              .progress = op_progress(w->r),
                              .progress_total = (double)w->s->tokens,
                              .part_tokens = shape->part < w->s->tokens ? shape->part : 0,
@@ -574,7 +599,8 @@ const struct op op_sensitivity = {
     .summary = "Score every parameter of the teacher on seed samples: sum of |W * dL/dW|",
     .doc = "The loss of a sample is the mean cross entropy over its target tokens; the absolute value is taken per "
            "sample, before the sum. All samples go through "
-           "one forward and one backward pass, layer by layer, so that weights are read once in each direction. When memory is short, the inputs of "
+           "one forward and one backward pass, layer by layer, so that weights are read once in each direction. In a large model the activations of "
+           "as many layers as memory holds are kept for the backward pass, those of the others are made again. When memory is short, the inputs of "
            "the layers lie in a temporary file, and then each layer takes the samples in parts. A stopped run goes on from the last "
            "checkpoint, with the same bytes. A row without a "
            "target token (its prompt fills max_length) is skipped with a warning. A tied embedding is one parameter: "

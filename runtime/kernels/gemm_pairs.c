@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * gemm_pairs: C in bands of BAND_COLS columns and k in runs of DEPTH: that much of B is laid out and stays in the second-level cache
- * while all rows of A meet it, 12 of them at a time from a copy in the first-level cache (the rows of A may lie a power of two apart,
- * where a cache has few places for them).
+ * while all rows of A meet it, 12 of them at a time, which stay in the first-level cache: in place, or copied when they lie a multiple of
+ * PAGE apart, where a cache has too few places for them.
  */
 #include "runtime/kernels/gemm_pairs.h"
 
 #include "runtime/kernels/pairs.h"
 #include "runtime/kernels/scratch.h"
 
-enum { DEPTH = 1024, BAND_COLS = 256, WORTH_ROWS = 64, ROW_BYTES = DEPTH * 2 + 64, ROOM = BAND_COLS * DEPTH * 2 + PAIRS_NARROW * ROW_BYTES };
+enum { DEPTH = 1024, BAND_COLS = 256, WORTH_ROWS = 64, PAGE = 4096, ROW_BYTES = DEPTH * 2 + 64, ROOM = BAND_COLS * DEPTH * 2 + PAIRS_NARROW * ROW_BYTES };
 
 #ifdef __x86_64__
 
@@ -21,8 +21,8 @@ bool pairs_serves(const struct lib_shape *s)
 /* Rows of A times one panel, into C (row stride ldc) from the panel's first column on. */
 struct tile {
     const uint32_t *panel;
-    const char *a; /* rows ROW_BYTES apart */
-    size_t pairs, cols, ldc;
+    const char *a; /* rows `row` bytes apart */
+    size_t row, pairs, cols, ldc;
     bool more;     /* C is the first term */
     float *c;
 };
@@ -37,7 +37,7 @@ PAIRS_INLINE void tile_of(const struct tile *t, const int M)
         sum[i][0] = t->more ? _mm512_maskz_loadu_ps(low, c) : _mm512_setzero_ps();
         sum[i][1] = t->more ? _mm512_maskz_loadu_ps(high, c + 16) : _mm512_setzero_ps();
     }
-    pairs_add(sum, t->panel, t->a, ROW_BYTES, 4, t->pairs, M);
+    pairs_add(sum, t->panel, t->a, t->row, 4, t->pairs, M);
 #pragma GCC unroll 12
     for (int i = 0; i < M; i++) {
         float *c = t->c + (size_t)i * t->ldc;
@@ -68,26 +68,20 @@ static void (*const tiles[])(const struct tile *t) = {
     tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10, tile_11, tile_12,
 };
 
-/* A share of some rows' lines is asked of memory: the i-th of `of`. */
-static void ask(const uint16_t *a, size_t lda, size_t rows, size_t k, size_t i, size_t of)
+/* Columns [c0, c0 + cols) and depth [k0, k0 + k) of the product, all rows. */
+static void run_of(const struct lib_shape *s, const uint16_t *a, const uint32_t *panels, char *copy, size_t k, size_t cols, bool more, float *c)
 {
-    size_t lines = (k * sizeof *a + 63) / 64, first = lines * i / of, end = lines * (i + 1) / of;
-    for (size_t r = 0; r < rows; r++)
-        for (size_t l = first; l < end; l++)
-            _mm_prefetch((const char *)(a + r * lda) + l * 64, _MM_HINT_T1);
-}
-
-/* Columns [c0, c0 + cols) and depth [k0, k0 + k) of the product, all rows. While rows are at work those that follow come nearer. */
-static void run_of(const struct lib_shape *s, const uint16_t *a, const uint32_t *panels, char *rows, size_t k, size_t cols, bool more, float *c)
-{
-    size_t blocks = (s->m + PAIRS_NARROW - 1) / PAIRS_NARROW, each = (s->m + blocks - 1) / blocks;
+    size_t blocks = (s->m + PAIRS_NARROW - 1) / PAIRS_NARROW, each = (s->m + blocks - 1) / blocks, row = s->lda * sizeof *a;
+    bool apart = row % PAGE != 0;
     for (size_t r = 0; r < s->m; r += each) {
-        size_t left = s->m - r, n = left < each ? left : each, next = left - n < each ? left - n : each;
-        for (size_t i = 0; i < n; i++)
-            memcpy(rows + i * ROW_BYTES, a + (r + i) * s->lda, k * sizeof *a);
+        size_t n = s->m - r < each ? s->m - r : each;
+        for (size_t i = 0; i < n && !apart; i++)
+            memcpy(copy + i * ROW_BYTES, a + (r + i) * s->lda, k * sizeof *a);
+        struct tile t = {.a = apart ? (const char *)(a + r * s->lda) : copy, .row = apart ? row : ROW_BYTES, .pairs = k / 2, .ldc = s->ldc, .more = more};
         for (size_t j = 0; j < cols; j += PAIRS_WIDE) {
-            struct tile t = {panels + j * (k / 2), rows, k / 2, cols - j, s->ldc, more, c + r * s->ldc + j};
-            ask(a + (r + n) * s->lda, s->lda, next, k, j / PAIRS_WIDE, (cols + PAIRS_WIDE - 1) / PAIRS_WIDE);
+            t.panel = panels + j * (k / 2);
+            t.cols = cols - j;
+            t.c = c + r * s->ldc + j;
             tiles[n - 1](&t);
         }
     }
@@ -98,7 +92,7 @@ int pairs_gemm(const struct lib_shape *s, const uint16_t *a, const uint16_t *b, 
     uint32_t *panels = scratch_get(SCRATCH_TILE, ROOM, e);
     if (!panels)
         return e->code;
-    char *rows = (char *)(panels + BAND_COLS * (DEPTH / 2));
+    char *copy = (char *)(panels + BAND_COLS * (DEPTH / 2));
     for (size_t c0 = 0; c0 < s->n; c0 += BAND_COLS) {
         size_t cols = s->n - c0 < BAND_COLS ? s->n - c0 : BAND_COLS;
         for (size_t k0 = 0; k0 < s->k; k0 += DEPTH) {
@@ -107,7 +101,7 @@ int pairs_gemm(const struct lib_shape *s, const uint16_t *a, const uint16_t *b, 
                 pairs_lay_turned(panels, stride, b + c0 * s->ldb + k0, s->ldb, k, cols);
             else
                 pairs_lay(panels, stride, PAIRS_WIDE, b + k0 * s->ldb + c0, s->ldb, k, cols);
-            run_of(s, a + k0, panels, rows, k, cols, s->accumulate || k0, c + c0);
+            run_of(s, a + k0, panels, copy, k, cols, s->accumulate || k0, c + c0);
         }
     }
     return 0;

@@ -88,7 +88,7 @@ int layer_forward(struct run *r, int layer, const float *x, float *y, const stru
 
 static int forward_part(struct run *r, int l, struct err *e)
 {
-    return layer_forward(r, l, run_layer_input(r, l), run_layer_input(r, l + 1), &r->saved[r->keep ? l : 0], e);
+    return layer_forward(r, l, run_layer_input(r, l), run_layer_input(r, l + 1), run_saved(r, l), e);
 }
 
 int run_forward(struct run *r, struct err *e)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/model/pass.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "runtime/model/run.h"
@@ -51,8 +52,8 @@ static int begin(struct run *r, const struct pass_options *o, const struct batch
                  bool backward, struct pass_work **own, struct err *e)
 {
     struct run_shape s = {.T = (size_t)b->cu[b->n_seqs], .N = targets, .n_seqs = (size_t)b->n_seqs, .max_seq = max_seq,
-                          .part = pass_part(b->cu, b->n_seqs, o->part_tokens), .backward = backward, .keep = backward && !o->recompute};
-    if ((o->part_tokens || o->spill || o->point || o->from) && (s.keep || (o->lora && o->lora->n)))
+                          .part = pass_part(b->cu, b->n_seqs, o->part_tokens), .backward = backward, .kept = backward ? pass_kept(o) : 1};
+    if ((o->part_tokens || o->spill || o->point || o->from) && ((backward && !o->recompute) || (o->lora && o->lora->n)))
         return err_set(e, ERR_INTERNAL, "parts of a batch want recompute and no adapters");
     struct pass_work *w = o->work;
     int rc = w ? 0 : pass_work_new(own, e);
@@ -108,11 +109,11 @@ int pass_logits(const struct pass_options *o, const struct batch *b, const int32
     return rc;
 }
 
-/* The top layer's activations are those of the forward pass when they were the last thing made. */
+/* The uppermost layers' activations are those of the forward pass, unless parts of the batch wrote over each other's. */
 static int backward_part(struct run *r, int l, struct err *e)
 {
-    const struct saved *saved = &r->saved[r->keep ? l : 0];
-    bool there = r->keep || (l == r->L - 1 && r->part_room == r->all && !r->o->from);
+    const struct saved *saved = run_saved(r, l);
+    bool there = l >= r->L - r->kept && r->part_room == r->all && !r->o->from;
     int rc = there ? 0 : layer_forward(r, l, run_layer_input(r, l), NULL, saved, e);
     return rc ? rc : layer_backward(r, l, saved, e);
 }
@@ -184,14 +185,19 @@ int pass_backward(const struct pass_options *o, const struct batch *b, const str
     return rc;
 }
 
-uint64_t pass_parts_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets, bool spill)
+int pass_kept(const struct pass_options *o)
 {
-    struct run_shape s = {.T = tokens, .N = targets, .part = part, .backward = true, .spill = spill};
+    return o->recompute ? o->kept : INT_MAX;
+}
+
+uint64_t pass_parts_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets, bool spill, int kept)
+{
+    struct run_shape s = {.T = tokens, .N = targets, .part = part, .backward = true, .spill = spill, .kept = kept};
     return run_memory(c, compute, &s);
 }
 
 uint64_t pass_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t targets, bool backward, bool recompute)
 {
-    struct run_shape s = {.T = tokens, .N = targets, .backward = backward, .keep = backward && !recompute};
+    struct run_shape s = {.T = tokens, .N = targets, .backward = backward, .kept = backward && !recompute ? INT_MAX : 1};
     return run_memory(c, compute, &s);
 }

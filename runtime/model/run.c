@@ -61,7 +61,8 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static void lay_saved(struct run *r, struct carve *c, struct saved *s, int layer)
+/* Layers first .. last share this memory. */
+static void lay_saved(struct run *r, struct carve *c, struct saved *s, int first, int last)
 {
     size_t T = r->T;
     *s = (struct saved){
@@ -78,9 +79,8 @@ static void lay_saved(struct run *r, struct carve *c, struct saved *s, int layer
     };
     if (r->o->lora && r->o->lora->n)
         for (int m = 0; m < MOD_LINEARS; m++) {
-            /* one layer's memory serves all layers unless each keeps its own */
             size_t K = 0;
-            for (int l = r->keep ? layer : 0; l < (r->keep ? layer + 1 : r->L); l++) {
+            for (int l = first; l <= last; l++) {
                 const struct lora_pair *p = lora_find(r->o->lora, l, (enum module)m);
                 if (p)
                     K = larger(K, p->B0 ? 2 * larger((size_t)p->r, (size_t)p->r0) : (size_t)p->r);
@@ -113,6 +113,11 @@ static void lay_adapters(struct run *r, struct carve *c)
     r->xdc = r->p > 0 ? carve_c(c, r, r->T, r->x_max) : NULL;
 }
 
+size_t pass_head_rows(const struct model_config *c)
+{
+    return larger(HEAD_BYTES / sizeof(float) / (size_t)c->vocab_size, 1);
+}
+
 static void lay_head(struct run *r, struct carve *c)
 {
     size_t N = r->N, cap = (r->o->head_bytes ? r->o->head_bytes : HEAD_BYTES) / sizeof(float);
@@ -142,11 +147,10 @@ static void lay_out(struct run *r, struct carve *c)
     r->pos = carve_bytes(c, r->all, sizeof *r->pos);
     r->part_cu = carve_bytes(c, r->S + 1, sizeof *r->part_cu);
     r->x = r->spill ? NULL : carve_f32(c, r->all * (r->backward ? (size_t)r->L + 1 : 1), r->d);
-    size_t slots = r->keep ? (size_t)r->L : 1;
-    r->saved = carve_bytes(c, slots, sizeof *r->saved);
-    for (size_t i = 0; i < slots; i++) {
+    r->saved = carve_bytes(c, (size_t)r->kept, sizeof *r->saved);
+    for (int i = 0; i < r->kept; i++) {
         struct saved s;
-        lay_saved(r, c, &s, (int)i);
+        lay_saved(r, c, &s, i ? r->L - r->kept + i : 0, r->L - r->kept + i);
         if (r->saved)
             r->saved[i] = s;
     }
@@ -180,7 +184,7 @@ static void run_sizes(struct run *r, const struct model_config *c, enum dtype t,
     r->V = (size_t)c->vocab_size;
     r->L = c->num_hidden_layers;
     r->backward = s->backward;
-    r->keep = s->keep;
+    r->kept = s->kept < 1 ? 1 : s->kept < r->L ? s->kept : r->L;
 }
 
 uint64_t run_memory(const struct model_config *c, enum dtype t, const struct run_shape *s)
@@ -243,7 +247,7 @@ static int take_memory(struct run *r, struct pass_work *w, struct err *e)
 int pass_work_reserve(struct pass_work *w, const struct pass_options *o, size_t tokens, size_t targets, bool backward, struct err *e)
 {
     struct run r = {.o = o, .p = o->lora && o->training ? o->lora->dropout : 0};
-    struct run_shape s = {.T = tokens, .N = targets, .n_seqs = tokens, .backward = backward, .keep = backward && !o->recompute};
+    struct run_shape s = {.T = tokens, .N = targets, .n_seqs = tokens, .backward = backward, .kept = backward ? pass_kept(o) : 1};
     run_sizes(&r, weights_config(o->weights), weights_compute(o->weights), &s);
     return take_memory(&r, w, e);
 }
@@ -304,6 +308,12 @@ const void *run_compute(const struct run *r, const float *x, void *scratch, size
         return x;
     to_bf16(scratch, x, n);
     return scratch;
+}
+
+const struct saved *run_saved(const struct run *r, int layer)
+{
+    int first = r->L - r->kept;
+    return &r->saved[layer < first ? 0 : layer - first];
 }
 
 float *run_layer_input(const struct run *r, int layer)

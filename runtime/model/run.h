@@ -58,7 +58,8 @@ struct run {
     int32_t *part_cu;             /* (S + 1) */
     int part_seq;                 /* first sequence of the part */
     int L;
-    bool backward, keep;          /* keep: every layer's activations, else one layer's */
+    bool backward;
+    int kept;                     /* uppermost layers whose activations are kept, at least 1; those below share the first one's memory */
     bool trainable;               /* some adapter pair takes gradients */
     double p;                     /* dropout in this call; 0: none */
     int lowest;                   /* the lowest layer that backward must enter */
@@ -70,7 +71,7 @@ struct run {
     int32_t *pos;                 /* (T) position within the sequence */
     float *x;                     /* (all, d) the residual, or (L + 1) of them when backward; NULL: in the spill */
     const struct spill *spill;
-    struct saved *saved;          /* (L) or (1) */
+    struct saved *saved;          /* (kept) */
     float *n;                     /* (T, d) normed input, later dn */
     float *fa, *fb;               /* (T, max(f, qd + 2 kd)) */
     float *dres, *dn;             /* (all, d), from the part's first token on; (T, d) */
@@ -103,12 +104,15 @@ struct pass_work {
 struct run_shape {
     size_t T, N, n_seqs, max_seq; /* max_seq: positions of the rotation table */
     size_t part;                  /* tokens of the largest part; 0: T */
-    bool backward, keep, spill;
+    bool backward, spill;
+    int kept;                     /* 0: 1; more than there are: all */
 };
+int pass_kept(const struct pass_options *o); /* of its backward pass */
 int run_begin(struct run *r, const struct pass_options *o, const struct run_shape *s, struct pass_work *work, struct err *e);
 uint64_t run_memory(const struct model_config *c, enum dtype t, const struct run_shape *s);
 /* (x, n elements) in the compute type: x itself in f32, else rounded into scratch. */
 const void *run_compute(const struct run *r, const float *x, void *scratch, size_t n);
+const struct saved *run_saved(const struct run *r, int layer); /* where its activations go */
 float *run_layer_input(const struct run *r, int layer); /* the residual that layer `layer` reads, from the part on; L: the last */
 /* Calls fn for every part of the batch, which is the one in hand meanwhile; polls for cancellation before each. */
 int run_parts(struct run *r, int (*fn)(struct run *r, int layer, struct err *e), int layer, struct err *e);

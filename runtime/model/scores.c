@@ -427,7 +427,7 @@ int scores_end(struct scores *s, double *layers, double *modules, struct err *e)
     return st_write_end(s->writer, e);
 }
 
-uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part)
+uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets)
 {
     uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, together = 0, fold = sens_memory(compute, part, (size_t)v, (size_t)d, par_cpus());
     for (int m = 0; m < MOD_LINEARS; m++) {
@@ -437,6 +437,7 @@ uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t 
         together += (uint64_t)out * in;
         fold = one > fold ? one : fold;
     }
-    uint64_t layer = part < tokens ? together : 0, one = layer > v * d ? layer : v * d; /* lm_head's go before a layer's come */
+    uint64_t layer = part < tokens ? together : 0, head = targets > pass_head_rows(c) ? v * d : 0;
+    uint64_t one = layer > head ? layer : head; /* lm_head's go before a layer's come */
     return 4 * (one + (c->tie_word_embeddings ? 2 : 1) * (uint64_t)tokens * d) + 8 * v + fold;
 }

@@ -55,7 +55,7 @@ int scores_end(struct scores *s, double *layers, double *modules, struct err *e)
  * itself; 0 and e untouched when none does. Reads all weights. */
 int scores_check_weights(const struct model *m, struct err *e);
 
-/* Bytes beside weights and pass, for a batch of `tokens` tokens in parts of `part`. */
-uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part);
+/* Bytes beside weights and pass, for a batch of `tokens` tokens in parts of `part`, with so many targets. */
+uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets);
 
 #endif

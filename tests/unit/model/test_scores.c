@@ -33,6 +33,7 @@ static void drop_path(char *path)
 struct run {
     size_t head_bytes, part_tokens;
     bool spill;
+    int kept;
     int stop; /* the work is stopped at the point of this layer and begun again; 0: never */
     enum dtype dtype, compute;
     double *layers, modules[MOD_COUNT], loss[64];
@@ -90,7 +91,7 @@ static bool score_once(const struct model *m, const struct batch *b, struct run 
     int found = r->stop ? scores_go_on(k.s, state, &from, r->loss, &e) : ERR_NOTFOUND;
     assert_true(found == 0 || found == ERR_NOTFOUND);
     struct grad_sink sink = scores_sink(k.s);
-    struct pass_options po = {.weights = w, .recompute = true, .head_bytes = r->head_bytes, .part_tokens = r->part_tokens,
+    struct pass_options po = {.weights = w, .recompute = true, .kept = r->kept, .head_bytes = r->head_bytes, .part_tokens = r->part_tokens,
                               .spill = r->spill ? dir : NULL, .point = stop ? stop_at : NULL, .point_u = &k, .from = found ? NULL : &from};
     int rc = pass_backward(&po, b, &sink, r->loss, &total, &e);
     assert_int_equal(rc, stop ? ERR_CANCELLED : 0);
@@ -209,16 +210,16 @@ static void against_alone(void **state)
     }
 }
 
-/* Threads, the file for layer inputs and stops: the bytes stay the same, sums and losses as well. In parts, products have
+/* Threads, kept activations, the file for layer inputs and stops: the bytes stay the same, sums and losses as well. In parts, products have
  * other shapes: the last bits differ. */
 static void same_bytes(void **state)
 {
     (void)state;
     static const struct run ways[] = {
-        {0}, {0}, {.spill = true}, {.stop = 3}, {.stop = 2}, {.stop = 1, .spill = true},
+        {0}, {0}, {.kept = 2}, {.kept = 9}, {.kept = 2, .stop = 3}, {.spill = true}, {.stop = 3}, {.stop = 2}, {.stop = 1, .spill = true},
         {.part_tokens = 9}, {.part_tokens = 9, .stop = 2, .spill = true},
     };
-    enum { WHOLE = 6 }; /* from here on in parts */
+    enum { WHOLE = 9 }; /* from here on in parts */
     for (int tied = 0; tied < 2; tied++) {
         struct opened o;
         struct tiny_batch b;
