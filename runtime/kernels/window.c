@@ -10,6 +10,7 @@
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/vmath.h"
+#include "runtime/kernels/window_scan.h"
 
 enum { BLOCK = 128 }; /* rows whose column sums are added up first; also the slab of top rows in the search */
 
@@ -29,6 +30,15 @@ VECTOR static void add_row(double *restrict c, const float *restrict x, size_t n
 #pragma omp simd
     for (size_t j = 0; j < n; j++)
         c[j] += (double)x[j];
+}
+
+/* c += x[0], then x[1], ... */
+VECTOR static void add_four(double *restrict c, const float *const *x, size_t n)
+{
+    const float *restrict x0 = x[0], *restrict x1 = x[1], *restrict x2 = x[2], *restrict x3 = x[3];
+#pragma omp simd
+    for (size_t j = 0; j < n; j++)
+        c[j] = (((c[j] + (double)x0[j]) + (double)x1[j]) + (double)x2[j]) + (double)x3[j];
 }
 
 VECTOR static void slide_row(double *restrict c, const float *restrict in, const float *restrict out, size_t n)
@@ -75,16 +85,23 @@ static void block_sums(void *u, size_t b)
     struct blocks *k = u;
     double *c = k->sums + b * k->cols;
     size_t first = b * BLOCK, n = k->rows - first < BLOCK ? k->rows - first : BLOCK;
-    float *buf = k->s->t == DT_F32 ? NULL : malloc(k->cols * sizeof *buf);
+    float *buf = k->s->t == DT_F32 ? NULL : malloc(4 * k->cols * sizeof *buf);
     if (k->s->t != DT_F32 && !buf) {
         c[0] = NAN; /* seen by the caller as a sum that is not finite */
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        const float *x = row_at(k->s, k->row + first + i, k->col, k->cols, buf);
-        add_row(c, x, k->cols);
-        if (k->by_row)
-            k->by_row[k->row + first + i] += convert_sum_row(x, k->cols);
+    for (size_t i = 0, m; i < n; i += m) {
+        const float *x[4];
+        m = n - i < 4 ? n - i : 4;
+        for (size_t q = 0; q < m; q++) {
+            x[q] = row_at(k->s, k->row + first + i + q, k->col, k->cols, buf + (buf ? q * k->cols : 0));
+            if (k->by_row)
+                k->by_row[k->row + first + i + q] += convert_sum_row(x[q], k->cols);
+        }
+        if (m == 4)
+            add_four(c, x, k->cols);
+        for (size_t q = 0; q < m && m < 4; q++)
+            add_row(c, x[q], k->cols);
     }
     free(buf);
 }
@@ -208,33 +225,62 @@ static void scan_columns(const double *c, size_t cols, size_t w, size_t row, str
     }
 }
 
-static void search_slab(void *u, size_t k)
+/* Column sums of the h rows from `first` on, a multiple of BLOCK. */
+static void first_sums(const struct search *x, size_t first, double *c, float *buf)
 {
-    const struct search *x = u;
     const struct window_view *s = x->s;
-    size_t first = k * BLOCK, tops = s->rows - x->h + 1, n = tops - first < BLOCK ? tops - first : BLOCK;
-    struct best *b = &x->best[k];
-    *b = (struct best){-INFINITY, 0, 0, 0};
-    double *c = calloc(s->cols, sizeof *c);
-    float *buf = malloc(2 * s->cols * sizeof *buf);
-    if (!c || !buf) {
-        b->rc = ERR_NOMEM;
-        goto out;
-    }
     size_t i = first;
-    for (; i + BLOCK <= first + x->h; i += BLOCK) /* first is a multiple of BLOCK */
+    for (; i + BLOCK <= first + x->h; i += BLOCK)
         for (size_t j = 0; j < s->cols; j++)
             c[j] += x->sums[i / BLOCK * s->cols + j];
     for (; i < first + x->h; i++)
         add_row(c, row_at(s, i, 0, s->cols, buf), s->cols);
-    for (i = first;; i++) {
-        scan_columns(c, s->cols, x->w, i, b);
-        if (i + 1 == first + n)
-            break;
-        slide_row(c, row_at(s, i + x->h, 0, s->cols, buf), row_at(s, i, 0, s->cols, buf + s->cols), s->cols);
+}
+
+/* Top rows i .. i + SCAN_ROWS; c becomes that of the last. buf: 2 * SCAN_ROWS rows. */
+static void scan_rows(const struct search *x, size_t i, double *c, double *lanes, float *buf, struct best *b)
+{
+    const struct window_view *s = x->s;
+    const float *below[SCAN_ROWS - 1], *above[SCAN_ROWS - 1];
+    double sum[SCAN_ROWS];
+    size_t col[SCAN_ROWS];
+    for (size_t k = 0; k + 1 < SCAN_ROWS; k++) {
+        below[k] = row_at(s, i + k + x->h, 0, s->cols, buf + 2 * k * s->cols);
+        above[k] = row_at(s, i + k, 0, s->cols, buf + (2 * k + 1) * s->cols);
+    }
+    window_scan(c, below, above, s->cols, x->w, lanes, sum, col);
+    for (size_t k = 0; k < SCAN_ROWS; k++)
+        if (sum[k] > b->sum)
+            *b = (struct best){sum[k], i + k, col[k], 0};
+}
+
+static void search_slab(void *u, size_t k)
+{
+    const struct search *x = u;
+    const struct window_view *s = x->s;
+    size_t first = k * BLOCK, tops = s->rows - x->h + 1, end = tops - first < BLOCK ? tops : first + BLOCK;
+    size_t room = s->cols * SCAN_ROWS * sizeof(double), step = window_scan_pays() ? SCAN_ROWS : 1;
+    struct best *b = &x->best[k];
+    *b = (struct best){-INFINITY, 0, 0, 0};
+    double *c = calloc(s->cols, sizeof *c), *lanes = aligned_alloc(64, room);
+    float *buf = malloc(2 * SCAN_ROWS * s->cols * sizeof *buf);
+    if (!c || !lanes || !buf) {
+        b->rc = ERR_NOMEM;
+        goto out;
+    }
+    first_sums(x, first, c, buf);
+    for (size_t i = first, n; i < end; i += n) {
+        n = end - i < step ? 1 : step;
+        if (n == SCAN_ROWS)
+            scan_rows(x, i, c, lanes, buf, b);
+        else
+            scan_columns(c, s->cols, x->w, i, b);
+        if (i + n < end)
+            slide_row(c, row_at(s, i + n - 1 + x->h, 0, s->cols, buf), row_at(s, i + n - 1, 0, s->cols, buf + s->cols), s->cols);
     }
 out:
     free(c);
+    free(lanes);
     free(buf);
 }
 
