@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * dim-align: blocks of the student's shape out of the teacher's matrices, where the sensitivity is largest (method.md
- * 3). Scores and weights are mapped, the block is copied bit for bit and written to its place; a few matrices at a time,
- * one on each processor.
+ * 3). Scores and weights are mapped, the block is copied bit for bit, some rows at a time, and written to its place; a few
+ * matrices together, one on each processor.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,6 @@
 #include "ops/lib/inputs.h"
 #include "ops/lib/layers.h"
 #include "runtime/base/fs.h"
-#include "runtime/base/arena.h"
 #include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
 
@@ -225,10 +224,18 @@ struct item {
     struct align *x;
     const struct extract_options *o;
     const struct extract_job *j;
+    size_t size; /* bytes of an element */
     struct js *info;
     int rc;
     struct err e;
 };
+
+static int write_rows(void *u, size_t first, size_t n, const void *data, struct err *e)
+{
+    const struct item *k = u;
+    size_t row = k->j->cols * k->size;
+    return st_write_at(k->x->out, k->j->name, first * row, data, n * row, e);
+}
 
 static int write_block(struct item *k, struct err *e)
 {
@@ -237,12 +244,12 @@ static int write_block(struct item *k, struct err *e)
     int rc = find(k->x, j, &w, &s, e);
     if (rc)
         return rc;
-    size_t bytes = j->rows * j->cols * dtype_size(w->dtype);
-    void *data = big_alloc(bytes);
+    const struct extract_sink to = {k, write_rows};
     struct tensor plain; /* quantised weights become bf16, one matrix at a time */
-    rc = data ? tensor_plain(w, &plain, e) : err_nomem(e, bytes, j->name);
+    rc = tensor_plain(w, &plain, e);
     if (!rc) {
-        rc = extract_block(j, k->o, &plain, s, data, &k->info, e);
+        k->size = dtype_size(plain.dtype);
+        rc = extract_give(j, k->o, &plain, s, &to, &k->info, e);
         tensor_plain_release(&plain, w);
         fs_map_drop(s->data, s->bytes);
         if (!w->packed)
@@ -250,9 +257,6 @@ static int write_block(struct item *k, struct err *e)
     }
     if (!rc && w->packed && js_set(k->info, "expanded_from", js_new_cstr(w->packed->type->name)))
         rc = err_nomem(e, 256, "blocks.json");
-    if (!rc)
-        rc = st_write_at(k->x->out, j->name, 0, data, bytes, e);
-    big_free(data, bytes);
     return rc;
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/lib/extract.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/arena.h"
 #include "runtime/base/rng.h"
 #include "runtime/exec/par.h"
 #include "runtime/kernels/select.h"
@@ -103,6 +105,57 @@ static void copy_rows(void *u, size_t first, size_t count)
     }
 }
 
+enum { PIECE = 64 << 10 /* bytes that are copied before they are given away */ };
+
+struct giving {
+    const struct copy *k;
+    const struct extract_sink *to;
+    pthread_mutex_t lock; /* of the first error */
+    int rc;
+    struct err e;
+};
+
+static void give_rows(void *u, size_t first, size_t count)
+{
+    struct giving *g = u;
+    _Alignas(64) char some[PIECE];
+    struct copy k = *g->k;
+    struct err e;
+    size_t bytes = count * k.j->cols * k.size;
+    char *room = bytes <= PIECE ? some : malloc(bytes);
+    int rc = room ? 0 : err_nomem(&e, bytes, k.j->name);
+    if (!rc) {
+        k.out = room - first * k.j->cols * k.size;
+        copy_rows(&k, first, count);
+        rc = g->to->rows(g->to->u, first, count, room, &e);
+    }
+    if (room != some)
+        free(room);
+    if (!rc)
+        return;
+    pthread_mutex_lock(&g->lock);
+    if (!g->rc) {
+        g->rc = rc;
+        g->e = e;
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* The rows to where they belong. */
+static int put_rows(const struct copy *k, const struct extract_sink *to, struct err *e)
+{
+    size_t row = k->j->cols * k->size;
+    if (!to) {
+        par_slabs(k->j->rows, 64, copy_rows, (void *)(uintptr_t)k);
+        return 0;
+    }
+    struct giving g = {.k = k, .to = to, .lock = PTHREAD_MUTEX_INITIALIZER};
+    par_slabs(k->j->rows, row && row < PIECE ? PIECE / row : 1, give_rows, &g);
+    if (g.rc)
+        *e = g.e;
+    return g.rc;
+}
+
 static struct js *range(size_t start, size_t count)
 {
     struct js *j = js_object();
@@ -164,7 +217,7 @@ static int find_window(const struct extract_job *j, const struct extract_options
 }
 
 static int by_window(const struct extract_job *j, const struct extract_options *o, const struct window_view *v,
-                     struct copy *k, struct js **info, struct err *e)
+                     struct copy *k, const struct extract_sink *to, struct js **info, struct err *e)
 {
     struct window w = {0};
     int rc = find_window(j, o, v, &w, e);
@@ -172,8 +225,8 @@ static int by_window(const struct extract_job *j, const struct extract_options *
         return rc;
     k->row = w.row;
     k->col = w.col;
-    par_slabs(j->rows, 64, copy_rows, k);
-    return fill_info(info, j, range(w.row, j->rows), range(w.col, j->cols), w.sum, w.total, e);
+    rc = put_rows(k, to, e);
+    return rc ? rc : fill_info(info, j, range(w.row, j->rows), range(w.col, j->cols), w.sum, w.total, e);
 }
 
 /* S summed over chosen rows and columns. */
@@ -253,8 +306,9 @@ static int check_shapes(const struct extract_job *j, const struct tensor *w, con
     return 0;
 }
 
-int extract_block(const struct extract_job *j, const struct extract_options *o, const struct tensor *w,
-                  const struct tensor *s, void *data, struct js **info, struct err *e)
+/* Into data, or else to the sink. */
+static int extract(const struct extract_job *j, const struct extract_options *o, const struct tensor *w, const struct tensor *s,
+                   void *data, const struct extract_sink *to, struct js **info, struct err *e)
 {
     *info = NULL;
     int rc = check_shapes(j, w, s, e);
@@ -267,12 +321,35 @@ int extract_block(const struct extract_job *j, const struct extract_options *o, 
     else if (o->structure == STRUCTURE_NEURON)
         rc = by_weights(j, &v, &k, info, e);
     else
-        rc = by_window(j, o, &v, &k, info, e);
+        rc = by_window(j, o, &v, &k, data ? NULL : to, info, e);
     if (rc) {
         js_free(*info);
         *info = NULL;
         err_prefix(e, "%s", j->source);
     }
+    return rc;
+}
+
+int extract_block(const struct extract_job *j, const struct extract_options *o, const struct tensor *w,
+                  const struct tensor *s, void *data, struct js **info, struct err *e)
+{
+    return extract(j, o, w, s, data, NULL, info, e);
+}
+
+int extract_give(const struct extract_job *j, const struct extract_options *o, const struct tensor *w, const struct tensor *s,
+                 const struct extract_sink *to, struct js **info, struct err *e)
+{
+    if (o->structure != STRUCTURE_ROW_COLUMN && o->structure != STRUCTURE_NEURON)
+        return extract(j, o, w, s, NULL, to, info, e);
+    *info = NULL;
+    size_t bytes = j->rows * j->cols * dtype_size(w->dtype);
+    void *data = big_alloc(bytes);
+    int rc = data ? extract(j, o, w, s, data, NULL, info, e) : err_nomem(e, bytes, j->name);
+    if (!rc && (rc = to->rows(to->u, 0, j->rows, data, e)) != 0) {
+        js_free(*info);
+        *info = NULL;
+    }
+    big_free(data, bytes);
     return rc;
 }
 

@@ -49,6 +49,15 @@ struct extract_options {
 int extract_block(const struct extract_job *j, const struct extract_options *o, const struct tensor *w,
                   const struct tensor *s, void *data, struct js **info, struct err *e);
 
+/* The same, given away in runs of rows, each once, on any thread of the team; a window never lies in memory whole. An error that
+ * `rows` returns ends the call. */
+struct extract_sink {
+    void *u;
+    int (*rows)(void *u, size_t first, size_t n, const void *data, struct err *e);
+};
+int extract_give(const struct extract_job *j, const struct extract_options *o, const struct tensor *w, const struct tensor *s,
+                 const struct extract_sink *to, struct js **info, struct err *e);
+
 /* Shared axes: for the n jobs of one layer one residual window (columns of q k v gate up, rows of o down), one window
  * of query heads (rows of q, columns of o), one of key and value heads (rows of k v) and one of feed-forward neurons
  * (rows of gate up, columns of down), each the run with the largest sum of S over the matrices that share it, the

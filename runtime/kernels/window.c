@@ -85,6 +85,7 @@ static void block_sums(void *u, size_t b)
     struct blocks *k = u;
     double *c = k->sums + b * k->cols;
     size_t first = b * BLOCK, n = k->rows - first < BLOCK ? k->rows - first : BLOCK;
+    memset(c, 0, k->cols * sizeof *c); /* zeros as they are, but a fresh page that is read first faults twice */
     float *buf = k->s->t == DT_F32 ? NULL : malloc(4 * k->cols * sizeof *buf);
     if (k->s->t != DT_F32 && !buf) {
         c[0] = NAN; /* seen by the caller as a sum that is not finite */

@@ -128,6 +128,58 @@ static void weights_by_hand(void **state)
     assert_int_equal(extract_block(&j, &o, &tw, &ts, out, &info, &e), ERR_INPUT);
 }
 
+/* Given away in runs of rows, the block is the one that is kept; an error of the sink ends the call. */
+struct given {
+    char *data;
+    size_t row;
+    int times[700];
+};
+
+static int take(void *u, size_t first, size_t n, const void *data, struct err *e)
+{
+    struct given *g = u;
+    for (size_t i = first; i < first + n; i++)
+        __atomic_add_fetch(&g->times[i], 1, __ATOMIC_RELAXED);
+    if (!g->data)
+        return first ? 0 : err_set(e, ERR_IO, "no room");
+    memcpy(g->data + first * g->row, data, n * g->row);
+    return 0;
+}
+
+static void given_away(void **state)
+{
+    (void)state;
+    enum { ROWS = 700, COLS = 130, H = 650, W = 120, WIDE = 20000 };
+    struct err e;
+    struct js *info;
+    float *w = malloc(ROWS * COLS * sizeof *w), *s = malloc(ROWS * COLS * sizeof *s), *kept = malloc(H * W * sizeof *kept), *got = malloc(H * W * sizeof *got);
+    for (size_t i = 0; i < ROWS * COLS; i++) {
+        w[i] = (float)i;
+        s[i] = (float)(i * 2654435761u % 1000);
+    }
+    struct tensor tw = tensor2(w, DT_F32, ROWS, COLS), ts = tensor2(s, DT_F32, ROWS, COLS), lw = tensor2(w, DT_F32, 4, WIDE), ls = tensor2(s, DT_F32, 4, WIDE);
+    struct extract_job j = {.name = "a", .source = "b", .rows = H, .cols = W}, l = {.name = "a", .source = "b", .rows = 3, .cols = WIDE - 7};
+    for (int k = STRUCTURE_SUBMATRIX; k <= STRUCTURE_RANDOM; k++) {
+        struct extract_options o = {.structure = (enum structure)k};
+        struct given g = {.data = (char *)got, .row = W * sizeof *got}, full = {0};
+        OK(extract_block(&j, &o, &tw, &ts, kept, &info, &e), e);
+        js_free(info);
+        OK(extract_give(&j, &o, &tw, &ts, &(struct extract_sink){&g, take}, &info, &e), e);
+        js_free(info);
+        assert_memory_equal(got, kept, H * W * sizeof *got);
+        for (size_t i = 0; i < H; i++)
+            assert_int_equal(g.times[i], 1);
+        assert_int_equal(extract_give(&j, &o, &tw, &ts, &(struct extract_sink){&full, take}, &info, &e), ERR_IO);
+        g.row = (WIDE - 7) * sizeof *got; /* a row is more than a piece */
+        OK(extract_block(&l, &o, &lw, &ls, kept, &info, &e), e);
+        js_free(info);
+        OK(extract_give(&l, &o, &lw, &ls, &(struct extract_sink){&g, take}, &info, &e), e);
+        js_free(info);
+        assert_memory_equal(got, kept, 3 * g.row);
+    }
+    free(w), free(s), free(kept), free(got);
+}
+
 static void shared_axes(void **state)
 {
     (void)state;
@@ -332,7 +384,7 @@ static void golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(layers), cmocka_unit_test(layer_files),
-                                       cmocka_unit_test(weights_by_hand), cmocka_unit_test(shared_axes),
+                                       cmocka_unit_test(weights_by_hand), cmocka_unit_test(given_away), cmocka_unit_test(shared_axes),
                                        cmocka_unit_test(golden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
