@@ -10,9 +10,16 @@ python3 -m json.tool trace.json >/dev/null 2>&1 || ! command -v python3 >/dev/nu
 
 for n in teacher seeds scores layers blocks lora tuned tuned.log tuned.metrics after after.predictions; do
     pk show s.yaml $n; is_status 0 "show $n"; [ -n "$out" ] || fail "show $n is empty"
+    cp .out shown
     pk show s.yaml $n --json; is_status 0 "show $n --json"; says '"digest"'
     pk export s.yaml $n out/$n; is_status 0 "export $n"
+    pk inspect out/$n; is_status 0 "inspect $n"; cmp -s .out shown || fail "inspect and show differ: $n"
+    pk inspect out/$n --json; is_status 0 "inspect $n --json"
 done
+pk show s.yaml after --json; says '"loss": ' "the content of small files"
+pk show s.yaml after; grep -q "^counts.*tokens  *[0-9]*$" .out || fail "counts are not whole numbers"
+pk inspect .pkgraph; is_status 2 "inspect of a store"; says "pkgraph cache du --store .pkgraph"
+pk inspect s.yaml; is_status 2 "inspect of a specification"; says "pkgraph check s.yaml"
 pk show s.yaml rows --tokens --rows 1; is_status 0 "show --tokens"; says "{{"
 for f in scores/scores.safetensors scores/scores.json layers/layers.json blocks/blocks.safetensors blocks/blocks.json \
          lora/adapter_model.safetensors lora/adapter_config.json lora/compensation.safetensors tuned/adapter_model.safetensors \

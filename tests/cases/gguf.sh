@@ -48,6 +48,7 @@ pk export s.yaml teacher x --as gguf --shard-size 1GB; is_status 2 "--shard-size
 pk export s.yaml teacher x --as hf --shard-size many; is_status 2 "no size"; says "not a size"
 
 pk export s.yaml tuned a --as gguf; is_status 0 "adapter as gguf"; [ -s a/adapter.gguf ] || fail "no adapter.gguf"
+pk inspect a/adapter.gguf; is_status 0 "inspect of an adapter"; says "GGUF adapter for llama, lora_alpha"; says "lora_a"
 pk export s.yaml rows x --as gguf; is_status 2 "rows as gguf"; says "models and adapters"
 pk export s.yaml tuned x --as gguf --dtype f16; is_status 2 "--dtype of an adapter"
 head -c 300 t8/model.gguf >cut.gguf

@@ -317,16 +317,18 @@ char *session_file(const struct session *s, const struct artifact *a, const char
 {
     struct err e = {0};
     char *path = NULL;
-    for (size_t i = 0; i < a->n; i++)
-        if (strcmp(a->files[i].name, name) == 0) {
-            if (store_resolve(s->store, &a->files[i].digest, &path, &e) != 0) {
-                say_err(&e);
-                return NULL;
-            }
-            return path;
-        }
-    say_error("the artifact has no file %s", name);
-    return NULL;
+    const struct artifact_file *f = NULL;
+    for (size_t i = 0; i < a->n && !f; i++)
+        f = strcmp(a->files[i].name, name) == 0 ? &a->files[i] : NULL;
+    if (!f)
+        say_error("the artifact has no file %s", name);
+    else if (s->folder)
+        path = fs_join(s->folder, name);
+    else if (store_resolve(s->store, &f->digest, &path, &e) != 0) {
+        say_err(&e);
+        path = NULL;
+    }
+    return path;
 }
 
 int resolver_find(void *u, const char *digest_hex, const char **path, struct err *e)

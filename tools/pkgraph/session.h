@@ -31,6 +31,7 @@ struct session {
     struct memo *memo;  /* SESSION_MEMO, and one stands: then there is no graph and no plan */
     struct watch watch; /* over the making of the graph */
     bool broken; /* SESSION_NO_INFER was needed */
+    const char *folder; /* of `inspect`: the files of an artifact lie here under their names, and there is neither plan nor store */
 };
 
 /* The spec is a->pos[0]; options set, variant, only, force and store are honoured where the command has them.

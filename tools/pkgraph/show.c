@@ -5,26 +5,45 @@
 #include "tools/pkgraph/show.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/pkgraph/term.h"
 
-static int print_descriptor(const struct artifact *a)
+enum { CONTENT_MAX = 1 << 20 };
+
+/* A file that is one JSON value and not large: NULL when it is not. */
+static struct js *content_of(const struct session *s, const struct artifact *a, const struct artifact_file *f)
+{
+    struct err ignored;
+    char *path = f->bytes <= CONTENT_MAX && str_ends(str_of(f->name), ".json") ? session_file(s, a, f->name) : NULL;
+    struct js *j = path ? js_read(path, &ignored) : NULL;
+    free(path);
+    return j;
+}
+
+int show_descriptor(const struct session *s, const struct artifact *a)
 {
     struct buf b = {0};
-    struct js *j = js_copy(artifact_desc(a)), *files = js_array();
+    struct js *j = s->folder ? js_object() : js_copy(artifact_desc(a)), *files = js_array();
     char hex[DIGEST_HEX];
     for (size_t i = 0; i < a->n; i++) {
-        struct js *f = js_object();
-        digest_hex(&a->files[i].digest, hex);
+        struct js *f = js_object(), *content = content_of(s, a, &a->files[i]);
         js_set(f, "name", js_new_cstr(a->files[i].name));
-        js_set(f, "sha256", js_new_cstr(hex));
         js_set(f, "bytes", js_new_int((int64_t)a->files[i].bytes));
+        if (!s->folder) {
+            digest_hex(&a->files[i].digest, hex);
+            js_set(f, "sha256", js_new_cstr(hex));
+        }
+        if (content)
+            js_set(f, "content", content);
         js_push(files, f);
     }
-    digest_hex(&a->digest, hex);
     js_set(j, "type", js_new_cstr(a->type));
-    js_set(j, "digest", js_new_cstr(hex));
+    if (!s->folder) {
+        digest_hex(&a->digest, hex);
+        js_set(j, "digest", js_new_cstr(hex));
+    }
     js_set(j, "files", files);
     js_write_pretty(&b, j);
     buf_putc(&b, '\n');
@@ -85,7 +104,7 @@ static int run_show(const struct args *a)
         goto out;
     struct show_options o = {.rows = (size_t)rows, .max_list = args_has(a, "all") ? SIZE_MAX : 0};
     if (args_has(a, "json"))
-        status = print_descriptor(artifact);
+        status = show_descriptor(&s, artifact);
     else if (args_has(a, "tokens"))
         status = tokens(&s, a, node, artifact, (size_t)rows);
     else
@@ -111,7 +130,7 @@ const struct command cmd_show = {
     .usage = "SPEC NODE[.PORT]",
     .summary = "a stored artifact: tensors, metrics, layer map, windows, first rows",
     .about = "The main output unless a port is named. --json prints the descriptor: what the plan knows of the artifact, its\n"
-             "files and their digests.",
+             "files with their digests, and the content of those that are JSON (metrics, scores by layer, layer map, windows).",
     .example = "pkgraph show specs/quickstart.yaml layers\n"
                "pkgraph show specs/quickstart.yaml svd.log --rows 20\n"
                "pkgraph show specs/quickstart.yaml rows --tokens --rows 2",

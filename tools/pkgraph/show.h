@@ -20,6 +20,8 @@ struct show_options {
 void show_model(const struct js *model, size_t max_list);
 /* Any other artifact by its type. STATUS_FAILED, told, when a file of it cannot be read. */
 int show_artifact(const struct session *s, const struct artifact *a, const struct show_options *o);
+/* The same as JSON for a program: type, facts, files with their digests (none of a folder), content of the small JSON files. */
+int show_descriptor(const struct session *s, const struct artifact *a);
 /* The first rows of a dataset as the model's tokens, the trained ones marked. model: a model artifact. */
 int show_tokens(const struct session *s, const struct artifact *data, const struct artifact *model, size_t rows);
 

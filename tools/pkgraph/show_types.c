@@ -47,7 +47,10 @@ static void metric_rows(struct table *t, const struct js *m, const struct js *er
             continue;
         table_cell(t, "%s", group);
         table_cell(t, "%s", js_iter_key(it));
-        table_cell(t, "%s", metric_text(text, js_iter_key(it), js_num(v, NAN), js_num(js_get(errors, js_iter_key(it)), NAN)));
+        if (js_kind(v) == JS_INT || strcmp(group, "counts") == 0)
+            table_cell(t, "%.0f", js_num(v, NAN));
+        else
+            table_cell(t, "%s", metric_text(text, js_iter_key(it), js_num(v, NAN), js_num(js_get(errors, js_iter_key(it)), NAN)));
     }
 }
 
@@ -196,7 +199,7 @@ static int show_scores(const struct session *s, const struct artifact *a, bool a
                js_cstr(js_get(js_at(skipped, i), "reason")) ? js_cstr(js_get(js_at(skipped, i), "reason")) : "");
     for (size_t i = 0; i < js_len(layers); i++)
         best = fmax(best, js_num(js_at(layers, i), 0));
-    puts("\nscore by layer");
+    puts("\nscore S by layer");
     for (size_t i = 0; i < js_len(layers); i++) {
         double v = js_num(js_at(layers, i), 0);
         table_cell(&t, "%zu", i);
@@ -204,7 +207,7 @@ static int show_scores(const struct session *s, const struct artifact *a, bool a
         table_cell(&t, "%.*s", best > 0 ? (int)(40 * v / best) : 0, "########################################");
     }
     table_print(&t, false, stdout);
-    puts("\nscore by module");
+    puts("\nscore S by module");
     for (void *it = js_iter(modules); it; it = js_next(modules, it)) {
         table_cell(&m, "%s", js_iter_key(it));
         table_cell(&m, "%.5g", js_num(js_iter_value(it), NAN));
