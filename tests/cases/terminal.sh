@@ -32,8 +32,10 @@ grep -qa '^  a-trai\.\.d=1' screen || grep -qa '^  a-.*\.\..*=1 ' screen || fail
 LC_ALL=C grep -qa '[^ -~[:space:]]' screen && fail "more than ASCII, or an escape sequence that neither moves nor erases: $(LC_ALL=C grep -a '[^ -~[:space:]]' screen | head -1 | cat -v)"
 
 LC_ALL=C.UTF-8
-on_terminal 110 24 "unset NO_COLOR; LC_ALL=C.UTF-8 '$PKGRAPH' run s.yaml --store two --cpus 5"
-is_status 0 "110 columns"
+# it runs until all of a line was seen: the rate comes after half a second
+on_terminal 110 24 "unset NO_COLOR; export LC_ALL=C.UTF-8; '$PKGRAPH' run s.yaml --store two --cpus 5 --set a-training-with-a-very-long-name.num_train_epochs=100000 &
+    for i in \$(seq 600); do grep -aq 'steps/s, .* left, .* [KMG]iB' raw && break; sleep 0.1; done; kill -TERM \$!; wait \$!"
+is_status 130 "110 columns"
 grep -q 'a-training.*…' screen || fail "a long name is not cut with an ellipsis"
 grep -qE '[█▏▎▍▌▋▊▉]+ +[0-9]+%' screen || fail "no bar"
 grep -q 'steps/s, .* left, .* [KMG]iB' screen || fail "no rate, time left and memory"
@@ -50,7 +52,8 @@ grep -qa "$(printf '\033')" raw && fail "an escape sequence on a dumb terminal"
 grep -qa '^start ' screen || fail "no plain lines"
 
 # stopped by the user and taken up again: what stands on the screen stays
-on_terminal 80 24 "set -m; '$PKGRAPH' run s.yaml --store five --events ev & until grep -q progress ev 2>/dev/null; do sleep 0.05; done; kill -STOP %1; echo stopped here; kill -CONT %1; wait %1"
-is_status 0 "stopped and taken up again"
+on_terminal 80 24 "set -m; '$PKGRAPH' run s.yaml --store five --events ev --set a-training-with-a-very-long-name.num_train_epochs=100000 &
+    for i in \$(seq 600); do grep -q progress ev 2>/dev/null && break; sleep 0.1; done; kill -STOP %1; sleep 0.2; echo stopped here; kill -CONT %1; sleep 0.5; kill -TERM %1; wait %1"
+is_status 130 "stopped and taken up again"
 sed -n '/stopped here/,$p' raw | head -2 | tail -1 | grep -qa "$(printf '^\033\[[0-9]*A')" && fail "the lines of before are cleared after a stop"
 finish
