@@ -11,6 +11,7 @@
 #include "ops/lib/extract.h"
 #include "ops/lib/inputs.h"
 #include "ops/lib/layers.h"
+#include "ops/lib/vocabulary.h"
 #include "runtime/base/fs.h"
 #include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
@@ -89,6 +90,18 @@ static int check_layers(struct op_infer *x, const struct model_config *teacher, 
     return 0;
 }
 
+static int check_vocabulary(const struct op_args *a, struct err *e)
+{
+    struct js *t = vocabulary_facts(op_input(a, "model")), *s = vocabulary_facts(op_input(a, "student"));
+    int rc = t && s ? vocabulary_same(t, s, false,
+                                      "embed_tokens and lm_head have a row for each token and can only be taken over one vocabulary; leave embed "
+                                      "and lm_head out of modules, or take a student with the teacher's vocabulary", e)
+                    : err_nomem(e, 0, "facts of a vocabulary");
+    js_free(t);
+    js_free(s);
+    return rc;
+}
+
 static int align_infer(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
@@ -104,6 +117,8 @@ static int align_infer(struct op_infer *x, struct err *e)
         wanted[MOD_HEAD] = false;
     if (!rc)
         rc = extract_check(&teacher, &student, wanted, e);
+    if (!rc && (wanted[MOD_EMBED] || wanted[MOD_HEAD]))
+        rc = check_vocabulary(a, e);
     if (!rc)
         rc = check_scores(x, &teacher, wanted, e);
     if (!rc)
@@ -123,6 +138,8 @@ static int align_infer(struct op_infer *x, struct err *e)
             js_push(names, js_new_cstr(module_name((enum module)m)));
     js_set(d, "student", js_ref(js_get(op_input(a, "student"), "config")));
     js_set(d, "modules", names);
+    if (wanted[MOD_EMBED] || wanted[MOD_HEAD])
+        js_set(d, "vocabulary", vocabulary_facts(op_input(a, "student")));
     js_set(d, "structure", js_new_cstr(op_str(a, "structure")));
     return op_set_output(x, "blocks", d, e);
 }

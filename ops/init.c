@@ -15,6 +15,7 @@
 #include "runtime/base/sha.h"
 #include "runtime/exec/par.h"
 #include "runtime/text/bytes.h"
+#include "runtime/text/token_facts.h"
 #include "runtime/text/tokenizer.h"
 
 /* What the tokenizer contributes: sizes, ids and texts of the special tokens. */
@@ -137,6 +138,17 @@ static struct js *tokenizer_json(const struct token_facts *f, const char *digest
     return t;
 }
 
+/* Which tokens it has, for who compares models before anything runs. */
+static struct js *vocabulary(const struct op_args *a, struct err *e)
+{
+    const char *path = op_str(a, "tokenizer");
+    struct js *j = path ? js_read(path, e) : bytes_tokenizer(), *out = j ? token_facts_json(j, path ? path : "tokenizer", e) : NULL;
+    if (!j && !path)
+        err_nomem(e, 1 << 16, "tokenizer");
+    js_free(j);
+    return out;
+}
+
 static int init_infer(struct op_infer *x, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
@@ -160,8 +172,13 @@ static int init_infer(struct op_infer *x, struct err *e)
     if (rc == 0) {
         js_set(desc, "architecture", js_ref(js_get(config, "model_type")));
         js_set(desc, "config", js_ref(config));
-        js_set(desc, "tokenizer", tokenizer_json(&f, NULL));
+        struct js *tokenizer = tokenizer_json(&f, NULL), *facts = vocabulary(a, e);
+        rc = facts ? 0 : e->code;
+        js_set(tokenizer, "vocabulary", facts);
+        js_set(desc, "tokenizer", tokenizer);
         js_set(desc, "tensors", js_ref(l.tensors));
+    }
+    if (rc == 0) {
         rc = op_set_output(x, "model", js_ref(desc), e);
     }
     js_free(config);

@@ -7,11 +7,13 @@
 
 #include "engine/op.h"
 #include "ops/lib/inputs.h"
+#include "ops/lib/vocabulary.h"
 #include "runtime/base/fs.h"
 #include "runtime/base/sha.h"
 #include "runtime/formats/hub.h"
 #include "runtime/model/gguf_model.h"
 #include "runtime/text/pieces.h"
+#include "runtime/text/token_facts.h"
 
 /* The folder, or GGUF file, that `model` means; malloc'ed. */
 static int folder(const struct op_args *a, char **dir, struct err *e)
@@ -83,18 +85,15 @@ static int foreign_tokenizer(const struct op_args *a, const char *dir, char **fi
     return *file ? 0 : err_nomem(e, strlen(dir), "path");
 }
 
-/* tokenizer.json of a GGUF file or a SentencePiece model; with check only whether it can be made. NULL: ERR_NOTFOUND when there is
- * none, another error, or check. */
-static struct js *convert(const char *file, const char *dir, bool check, struct err *e)
+/* tokenizer.json of a GGUF file or a SentencePiece model. NULL: ERR_NOTFOUND when there is none, or another error. */
+static struct js *convert(const char *file, const char *dir, struct err *e)
 {
     struct js *j = NULL, *config = NULL;
     struct gguf *g = NULL;
     struct fs_map map = {0};
     e->code = 0;
     if (gguf_is(file)) {
-        if (gguf_open(file, &g, e) == 0 && check)
-            e->code = gguf_tokenizer_check(g, e);
-        else if (e->code == 0)
+        if (gguf_open(file, &g, e) == 0)
             j = gguf_tokenizer(g, e);
         gguf_close(g);
         return j;
@@ -102,9 +101,7 @@ static struct js *convert(const char *file, const char *dir, bool check, struct 
     char *path = fs_join(dir, "tokenizer_config.json");
     int rc = path ? fs_map(file, &map, e) : err_nomem(e, strlen(dir), "path");
     struct str text = {(const char *)map.p, map.n};
-    if (rc == 0 && check)
-        e->code = sentencepiece_check(text, file, e);
-    else if (rc == 0 && (!fs_exists(path) || (config = js_read(path, e))))
+    if (rc == 0 && (!fs_exists(path) || (config = js_read(path, e))))
         j = sentencepiece_json(text, file, config, e);
     js_free(config);
     fs_unmap(&map);
@@ -112,17 +109,51 @@ static struct js *convert(const char *file, const char *dir, bool check, struct 
     return j;
 }
 
-/* Before anything runs: whether the tokenizer can be read. */
-static int check_tokenizer(const struct op_args *a, const char *dir, struct err *e)
+/* Before anything runs: whether the tokenizer can be read, and which tokens it has. *out stays NULL when there is none. */
+static int foreign_vocabulary(const char *file, const char *dir, struct js **out, struct err *e)
+{
+    struct gguf *g = NULL;
+    if (!gguf_is(file)) {
+        struct js *j = convert(file, dir, e);
+        *out = j ? token_facts_json(j, file, e) : NULL;
+        js_free(j);
+        return *out ? 0 : e->code;
+    }
+    int rc = gguf_open(file, &g, e);
+    if (rc == 0)
+        rc = gguf_tokenizer_check(g, e);
+    if (rc == 0 && !(*out = gguf_vocabulary(g, e)))
+        rc = e->code;
+    gguf_close(g);
+    return rc == ERR_NOTFOUND ? 0 : rc;
+}
+
+static int own_vocabulary(const char *given, const char *dir, struct js **out, struct err *e)
+{
+    struct fs_map map = {0};
+    char *path = given ? strdup(given) : fs_join(dir, "tokenizer.json");
+    int rc = path ? 0 : err_nomem(e, strlen(dir), "path");
+    if (rc == 0 && (given || fs_exists(path)) && (rc = fs_map(path, &map, e)) == 0) {
+        *out = token_facts_text((struct str){(const char *)map.p, map.n}, path, e);
+        rc = *out ? 0 : e->code;
+    }
+    fs_unmap(&map);
+    free(path);
+    return rc;
+}
+
+static int set_vocabulary(const struct op_args *a, const char *dir, struct js *desc, struct err *e)
 {
     char *file = NULL;
+    struct js *facts = NULL, *tokenizer = (struct js *)(uintptr_t)js_get(desc, "tokenizer");
     int rc = foreign_tokenizer(a, dir, &file, e);
-    if (rc == 0 && *file) {
-        convert(file, dir, true, e);
-        rc = e->code;
-    }
+    if (rc == 0)
+        rc = *file ? foreign_vocabulary(file, dir, &facts, e) : own_vocabulary(op_str(a, "tokenizer"), dir, &facts, e);
+    if (rc == 0 && facts && js_set(tokenizer, "vocabulary", js_ref(facts)) != 0)
+        rc = err_nomem(e, 256, "a vocabulary");
+    js_free(facts);
     free(file);
-    return rc == ERR_NOTFOUND ? 0 : rc;
+    return rc ? rc : vocabulary_fits(desc, e);
 }
 
 static int load_infer(struct op_infer *x, struct err *e)
@@ -136,7 +167,7 @@ static int load_infer(struct op_infer *x, struct err *e)
     if (rc == 0 && op_str(op_infer_args(x), "tokenizer"))
         op_blame_param(x, "tokenizer");
     if (rc == 0)
-        rc = check_tokenizer(op_infer_args(x), dir, e);
+        rc = set_vocabulary(op_infer_args(x), dir, desc, e);
     if (rc != 0) {
         js_free(desc);
         desc = NULL;
@@ -171,7 +202,7 @@ static int own_tokenizer(struct op_run *r, const char *dir, struct js *desc, str
     char *file = NULL, hex[DIGEST_HEX];
     struct digest d;
     int rc = foreign_tokenizer(op_run_args(r), dir, &file, e);
-    struct js *j = rc == 0 && *file ? convert(file, dir, false, e) : NULL;
+    struct js *j = rc == 0 && *file ? convert(file, dir, e) : NULL;
     bool wanted = rc == 0 && *file;
     free(file);
     if (!j)

@@ -13,6 +13,7 @@
 #include "ops/lib/inputs.h"
 #include "ops/lib/lora_start.h"
 #include "ops/lib/rank_pattern.h"
+#include "ops/lib/vocabulary.h"
 #include "runtime/exec/par.h"
 #include "runtime/formats/quant.h"
 
@@ -89,6 +90,18 @@ static int check_shapes(const struct model_config *cut, const struct model_confi
     return 0;
 }
 
+/* Rows of embedding and lm_head are tokens: those of the student that the blocks were cut for. */
+static int check_vocabulary(const struct op_args *a, struct err *e)
+{
+    const struct js *cut = js_get(op_input(a, "blocks"), "vocabulary");
+    struct js *own = cut ? vocabulary_facts(op_input(a, "student")) : NULL;
+    int rc = !cut  ? 0
+             : own ? vocabulary_same(cut, own, false, "the blocks were cut over the teacher's vocabulary", e)
+                   : err_nomem(e, 0, "facts of a vocabulary");
+    js_free(own);
+    return rc;
+}
+
 static int check_blocks(struct op_infer *x, const struct model_config *student, bool any, struct err *e)
 {
     const struct op_args *a = op_infer_args(x);
@@ -108,7 +121,7 @@ static int check_blocks(struct op_infer *x, const struct model_config *student, 
     if (js_get(b, "student")) {
         if (model_config_parse(js_get(b, "student"), "blocks", &c, e))
             return e->code;
-        if (check_shapes(&c, student, e))
+        if (check_shapes(&c, student, e) || check_vocabulary(a, e))
             return e->code;
     }
     return any ? 0

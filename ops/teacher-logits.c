@@ -4,6 +4,7 @@
  * kept, however many students learn from it.
  */
 #include "ops/lib/distillation.h"
+#include "ops/lib/vocabulary.h"
 
 static int facts(const struct op_args *a, struct js *d)
 {
@@ -20,8 +21,9 @@ static int logits_infer(struct op_infer *x, struct err *e)
     if (rc == 0)
         rc = op_model_config(a, "model", &c, e);
     op_blame_param(x, "top_k");
-    if (rc == 0 && op_int(a, "top_k") > c.vocab_size)
-        rc = err_set(e, ERR_INPUT, "top_k %lld is more than the teacher's vocabulary of %d", (long long)op_int(a, "top_k"), c.vocab_size);
+    int64_t ids = rc ? 0 : js_int(js_get(js_get(js_get(op_input(a, "model"), "tokenizer"), "vocabulary"), "ids"), c.vocab_size);
+    if (rc == 0 && op_int(a, "top_k") > ids)
+        rc = err_set(e, ERR_INPUT, "top_k %lld is more than the teacher's vocabulary of %lld", (long long)op_int(a, "top_k"), (long long)ids);
     if (rc)
         return rc;
     struct js *d = js_object();
@@ -96,9 +98,9 @@ static const struct param_def params[] = {
 
 const struct op op_teacher_logits = {
     .name = "teacher-logits",
-    .version = 2,
+    .version = 3,
     .summary = "Keep what a teacher predicts for a dataset, for distillation",
-    .doc = "Log-probabilities over the teacher's whole vocabulary, of its top_k most probable tokens at every trained token, in evaluation mode. "
+    .doc = "Log-probabilities over the teacher's whole vocabulary, of its top_k most probable tokens at every trained token, in evaluation mode. Rows of the embedding beyond the tokenizer's ids are not among them. "
            "train with distill: offline reads them at its input `teacher`. Both must be given the same data, max_length and too_long; that the texts have the same "
            "token ids is checked row by row.",
     .inputs = inputs,

@@ -12,6 +12,7 @@
 #include "ops/lib/distillation.h"
 #include "ops/lib/metrics.h"
 #include "ops/lib/model_out.h"
+#include "ops/lib/vocabulary.h"
 #include "runtime/base/fs.h"
 #include "runtime/model/trainer.h"
 
@@ -75,9 +76,12 @@ static int check_offline(struct op_infer *x, struct err *e)
     int64_t rows = js_int(js_get(op_input(a, "teacher"), "rows"), -1), own = data_samples_rows(a, "data");
     if (teacher_is(a, "predictions"))
         return err_set(e, ERR_INPUT, "distill: offline compares logits: connect a teacher-logits node, or the teacher's model, at `teacher`; predictions are for distill: online");
-    struct js *facts = model ? vocabulary_facts(op_input(a, "teacher")) : js_copy(js_get(op_input(a, "teacher"), "vocabulary"));
-    int rc = vocabulary_same(facts, op_input(a, "model"), e);
+    struct js *facts = model ? vocabulary_facts(op_input(a, "teacher")) : js_ref(js_get(op_input(a, "teacher"), "vocabulary"));
+    struct js *student = vocabulary_facts(op_input(a, "model"));
+    int rc = student ? vocabulary_same(facts, student, true, "their logits cannot be compared; use distill: online, which hands over text", e)
+                     : err_nomem(e, 0, "facts of a vocabulary");
     js_free(facts);
+    js_free(student);
     if (rc == 0 && !model && rows >= 0 && own >= 0 && rows != own)
         rc = err_set(e, ERR_INPUT, "the teacher's logits are of %lld rows, data has %lld: make them from the same data", (long long)rows, (long long)own);
     if (rc == 0 && !model && op_is_given(a, "top_k")) {

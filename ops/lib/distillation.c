@@ -5,41 +5,9 @@
 #include <string.h>
 
 #include "runtime/base/fs.h"
+#include "runtime/text/tokenizer.h"
 
 enum { ASK_TOKENS = 2048 };
-
-struct js *vocabulary_facts(const struct js *model)
-{
-    static const char *const tokens[] = {"bos_token", "eos_token"};
-    struct js *j = js_object();
-    int bad = js_set(j, "vocab_size", js_new_int(js_int(js_get(js_get(model, "config"), "vocab_size"), 0)));
-    for (int i = 0; i < 2; i++) {
-        const char *s = js_cstr(js_get(js_get(model, "tokenizer"), tokens[i]));
-        bad |= s ? js_set(j, tokens[i], js_new_cstr(s)) : 0;
-    }
-    if (!bad)
-        return j;
-    js_free(j);
-    return NULL;
-}
-
-int vocabulary_same(const struct js *teacher, const struct js *student, struct err *e)
-{
-    struct js *own = vocabulary_facts(student);
-    int rc = own ? 0 : err_nomem(e, 0, "facts of a vocabulary");
-    int64_t v = js_int(js_get(teacher, "vocab_size"), 0), w = js_int(js_get(own, "vocab_size"), 0);
-    const char *a = js_cstr(js_get(teacher, "eos_token")), *b = js_cstr(js_get(own, "eos_token"));
-    if (rc == 0 && v && w && v != w)
-        rc = err_set(e, ERR_INPUT,
-                     "teacher and student have different vocabularies (%lld and %lld tokens), so that their logits cannot be compared; "
-                     "use distill: online, which hands over text",
-                     (long long)v, (long long)w);
-    if (rc == 0 && a && b && strcmp(a, b) != 0)
-        rc = err_set(e, ERR_INPUT, "teacher and student have different tokenizers (EOS is \"%.40s\" and \"%.40s\"); use distill: online, which hands over text",
-                     a, b);
-    js_free(own);
-    return rc;
-}
 
 static bool has_input(const struct op_args *a, const char *port)
 {
@@ -53,11 +21,14 @@ int distillation_ask(struct op_run *r, const char *port, const char *adapter, co
     struct model *m = NULL;
     struct weights *w = NULL;
     struct lora *lora = NULL;
+    const struct tokenizer *tokenizer = NULL;
     int rc = op_open_model(r, port, &m, e);
+    if (rc == 0)
+        rc = model_tokenizer(m, &tokenizer, e);
     if (rc == 0 && has_input(a, adapter))
         rc = op_read_lora(r, adapter, model_config(m), &lora, e);
-    if (rc == 0 && k > (size_t)model_config(m)->vocab_size)
-        rc = err_set(e, ERR_INPUT, "top_k %zu is more than the vocabulary of %d", k, model_config(m)->vocab_size);
+    if (rc == 0 && k > tokenizer_size(tokenizer))
+        rc = err_set(e, ERR_INPUT, "top_k %zu is more than the vocabulary of %zu", k, tokenizer_size(tokenizer));
     uint64_t need = rc ? 0 : weights_memory(model_config(m), model_tensor(m, "model.embed_tokens.weight")->dtype, t, WEIGHTS_RESIDENT);
     if (rc == 0)
         rc = weights_new(m, t, op_memory(r) && need > op_memory(r) ? WEIGHTS_STREAMED : WEIGHTS_RESIDENT, &w, e);
@@ -65,7 +36,7 @@ int distillation_ask(struct op_run *r, const char *port, const char *adapter, co
     if (rc == 0)
         rc = pass_work_new(&o.work, e);
     if (rc == 0)
-        rc = teacher_ask(s, &o, k, out, e);
+        rc = teacher_ask(s, &o, tokenizer_size(tokenizer), k, out, e);
     pass_work_free(o.work);
     weights_free(w);
     lora_free(lora);

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * distillation: what train and teacher-logits share: whether two models speak the same vocabulary, a teacher's answers in place of
- * those of the rows, and the teacher asked by whoever holds its model.
+ * distillation: what train and teacher-logits share: a teacher's answers in place of those of the rows, and the teacher asked by whoever holds its model.
  */
 #ifndef PKG_OPS_LIB_DISTILLATION_H
 #define PKG_OPS_LIB_DISTILLATION_H
 
 #include "ops/lib/data_samples.h"
 #include "runtime/model/teacher.h"
-
-/* What a model's vocabulary looks like at plan time: {"vocab_size", "bos_token", "eos_token"}. NULL: no memory. */
-struct js *vocabulary_facts(const struct js *model);
-/* Plan time: facts of the teacher against the student's model. ERR_INPUT names what differs. */
-int vocabulary_same(const struct js *teacher, const struct js *student, struct err *e);
 
 /* Asks the model at input port `model` (and, if there is such a port and it is connected, the adapter at `adapter`) about the samples. */
 int distillation_ask(struct op_run *r, const char *model, const char *adapter, const struct samples *s, size_t k, struct teacher *out, struct err *e);

@@ -57,12 +57,8 @@ int extract_check(const struct model_config *teacher, const struct model_config 
         any = true;
         module_shape(student, (enum module)m, &r, &c);
         module_shape(teacher, (enum module)m, &rows, &cols);
-        if ((m == MOD_EMBED || m == MOD_HEAD) && r != rows)
-            return err_set(e, ERR_INPUT,
-                           "vocab_size is %zu in the student and %zu in the teacher: %s has a row for each token and "
-                           "can only be taken over one vocabulary; "
-                           "leave embed and lm_head out of modules, or take a student with the teacher's vocabulary",
-                           r, rows, module_name((enum module)m));
+        if (m == MOD_EMBED || m == MOD_HEAD) /* a row for each token: the vocabularies are compared elsewhere */
+            r = rows;
         if (r > rows || c > cols)
             return err_set(e, ERR_INPUT,
                            "%s of the student is %zu x %zu, of the teacher %zu x %zu (hidden_size %d and %d, "
@@ -307,8 +303,8 @@ static int check_shapes(const struct extract_job *j, const struct tensor *w, con
 }
 
 /* Into data, or else to the sink. */
-static int extract(const struct extract_job *j, const struct extract_options *o, const struct tensor *w, const struct tensor *s,
-                   void *data, const struct extract_sink *to, struct js **info, struct err *e)
+static int extract_part(const struct extract_job *j, const struct extract_options *o, const struct tensor *w, const struct tensor *s,
+                        void *data, const struct extract_sink *to, struct js **info, struct err *e)
 {
     *info = NULL;
     int rc = check_shapes(j, w, s, e);
@@ -326,6 +322,51 @@ static int extract(const struct extract_job *j, const struct extract_options *o,
         js_free(*info);
         *info = NULL;
         err_prefix(e, "%s", j->source);
+    }
+    return rc;
+}
+
+/* One shape of (V, d): the rows of the tokens that both have; those beyond are padding, and zero in the block. */
+static struct tensor first_rows(const struct tensor *t, size_t rows)
+{
+    struct tensor out = *t;
+    if (t->ndim == 2 && t->shape[0] > rows) {
+        out.shape[0] = rows;
+        out.n = rows * t->shape[1];
+        out.bytes = out.n * dtype_size(t->dtype);
+    }
+    return out;
+}
+
+static int put_zeros(const struct extract_job *j, size_t first, size_t size, void *data, const struct extract_sink *to, struct err *e)
+{
+    size_t row = j->cols * size, n = j->rows - first, most = row && row < PIECE ? PIECE / row : 1;
+    int rc = 0;
+    if (data)
+        memset((char *)data + first * row, 0, n * row);
+    void *zeros = !data && n ? calloc(most, row) : NULL;
+    if (!data && n && !zeros)
+        return err_nomem(e, most * row, j->name);
+    for (size_t i = 0; zeros && !rc && i < n; i += most)
+        rc = to->rows(to->u, first + i, n - i < most ? n - i : most, zeros, e);
+    free(zeros);
+    return rc;
+}
+
+/* Into data, or else to the sink. */
+static int extract(const struct extract_job *j, const struct extract_options *o, const struct tensor *w, const struct tensor *s,
+                   void *data, const struct extract_sink *to, struct js **info, struct err *e)
+{
+    struct extract_job part = *j;
+    size_t rows = w->ndim == 2 ? w->shape[0] : 0;
+    if (j->mod != MOD_EMBED && j->mod != MOD_HEAD)
+        return extract_part(j, o, w, s, data, to, info, e);
+    part.rows = rows && rows < j->rows ? rows : j->rows;
+    struct tensor tokens = first_rows(w, part.rows), scores = first_rows(s, part.rows);
+    int rc = extract_part(&part, o, &tokens, &scores, data, to, info, e);
+    if (!rc && (rc = put_zeros(j, part.rows, dtype_size(w->dtype), data, to, e)) != 0) {
+        js_free(*info);
+        *info = NULL;
     }
     return rc;
 }

@@ -34,7 +34,8 @@ struct extract_job {
 int extract_plan(const struct model_config *teacher, const struct model_config *student, const int *map,
                  const bool wanted[MOD_COUNT], struct extract_job **jobs, size_t *n, struct err *e);
 
-/* Can every wanted matrix of the student be cut out of the teacher's? ERR_INPUT names both sides. */
+/* Can every wanted matrix of the student be cut out of the teacher's? ERR_INPUT names both sides. Rows of embedding and lm_head are not
+ * compared. */
 int extract_check(const struct model_config *teacher, const struct model_config *student, const bool wanted[MOD_COUNT],
                   struct err *e);
 
@@ -45,7 +46,8 @@ struct extract_options {
 };
 
 /* The block of w by the scores s (same shape; F32 or BF16): data (rows * cols elements of w's type, in the student's
- * shape) and its entry of blocks.json in *info: source, rows, cols, score, total. */
+ * shape) and its entry of blocks.json in *info: source, rows, cols, score, total. Embedding and lm_head: the rows that both models
+ * have; where the student has more of them (padding, ops/lib/vocabulary), those are zero. */
 int extract_block(const struct extract_job *j, const struct extract_options *o, const struct tensor *w,
                   const struct tensor *s, void *data, struct js **info, struct err *e);
 

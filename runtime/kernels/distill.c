@@ -130,7 +130,7 @@ void distill_rows_ref(float *logits, size_t n, size_t V, size_t ld, const struct
 
 struct top {
     const float *logits;
-    size_t V, k;
+    size_t V, ids, k;
     int32_t *id;
     float *logp;
 };
@@ -167,7 +167,7 @@ static void top_row(void *u, size_t i)
         v[j] = z[j], id[j] = (int32_t)j;
     for (size_t j = t->k / 2; j-- > 0;)
         sift(v, id, t->k, j);
-    for (size_t j = t->k; j < t->V; j++)
+    for (size_t j = t->k; j < t->ids; j++)
         if (z[j] > v[0]) {
             v[0] = z[j], id[0] = (int32_t)j;
             sift(v, id, t->k, 0);
@@ -183,8 +183,8 @@ static void top_row(void *u, size_t i)
         v[j] = (float)((double)v[j] - lse);
 }
 
-void top_logprobs(const float *logits, size_t n, size_t V, size_t k, int32_t *id, float *logp)
+void top_logprobs(const float *logits, size_t n, size_t V, size_t ids, size_t k, int32_t *id, float *logp)
 {
-    struct top t = {logits, V, k, id, logp};
+    struct top t = {logits, V, ids, k, id, logp};
     par_for(n, top_row, &t);
 }

@@ -28,7 +28,8 @@ void distill_rows(float *logits, size_t n, size_t V, size_t ld, const struct sof
 void distill_rows_ref(float *logits, size_t n, size_t V, size_t ld, const struct soft_targets *s, const uint32_t *row, const int32_t *target,
                       const float *weight, double *loss);
 
-/* The k largest of each row of logits (n, V) as log-probabilities, descending (equals: the lower id first): id, logp (n, k). k <= V. */
-void top_logprobs(const float *logits, size_t n, size_t V, size_t k, int32_t *id, float *logp);
+/* The k largest among the first `ids` of each row of logits (n, V) as log-probabilities over all V, descending (equals: the lower id
+ * first): id, logp (n, k). k <= ids <= V. */
+void top_logprobs(const float *logits, size_t n, size_t V, size_t ids, size_t k, int32_t *id, float *logp);
 
 #endif

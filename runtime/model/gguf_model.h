@@ -15,6 +15,8 @@ struct js *gguf_config(const struct gguf *g, struct err *e);
 /* tokenizer.json: byte-level BPE (tokenizer.ggml.model gpt2, cut as tokenizer.ggml.pre says) or SentencePiece (llama: merges
  * are made from the scores). NULL with ERR_NOTFOUND when the file has no tokenizer. */
 struct js *gguf_tokenizer(const struct gguf *g, struct err *e);
+/* Which tokens it has (text/token_facts.h). NULL: an error; ERR_NOTFOUND when the file has no tokenizer. */
+struct js *gguf_vocabulary(const struct gguf *g, struct err *e);
 /* Whether gguf_tokenizer can do it, from the metadata's names alone. */
 int gguf_tokenizer_check(const struct gguf *g, struct err *e);
 /* model.json's "tokenizer": bos_token, eos_token, pad_token, chat_template as far as the metadata has them. */

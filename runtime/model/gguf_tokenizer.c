@@ -11,6 +11,7 @@
 
 #include "runtime/model/gguf_model.h"
 #include "runtime/text/pieces.h"
+#include "runtime/text/token_facts.h"
 
 /* ---- pre-tokenisers ---- */
 
@@ -231,6 +232,16 @@ struct js *gguf_tokenizer(const struct gguf *g, struct err *e)
 }
 
 /* ---- facts ---- */
+
+struct js *gguf_vocabulary(const struct gguf *g, struct err *e)
+{
+    struct js *tokens = gguf_value(g, "tokenizer.ggml.tokens", e), *types = NULL, *out = NULL;
+    if (tokens && take_list(g, "tokenizer.ggml.token_type", js_len(tokens), &types, e) == 0)
+        out = token_facts_list(tokens, types, e);
+    js_free(types);
+    js_free(tokens);
+    return out;
+}
 
 static int set_token(struct js *facts, const struct gguf *g, const struct js *tokens, const char *ours, const char *theirs)
 {

@@ -10,7 +10,7 @@
 
 /* Where the logits of the pass in hand go. */
 struct ask {
-    size_t V, k, at;
+    size_t V, ids, k, at;
     int32_t *id;
     float *logp;
 };
@@ -19,7 +19,7 @@ static int take(void *u, size_t first, size_t n, const float *logits, struct err
 {
     const struct ask *a = u;
     size_t to = (a->at + first) * a->k;
-    top_logprobs(logits, n, a->V, a->k, a->id + to, a->logp + to);
+    top_logprobs(logits, n, a->V, a->ids, a->k, a->id + to, a->logp + to);
     for (size_t i = to; i < to + n * a->k; i += a->k)
         if (!isfinite(a->logp[i]))
             return err_set(e, ERR_INPUT, "the teacher's logits are not finite numbers; check its weights, or use compute: f32");
@@ -40,7 +40,7 @@ static int ask_pass(const struct samples *s, const uint32_t *which, size_t n, co
     return rc;
 }
 
-int teacher_ask(const struct samples *s, const struct loss_options *o, size_t k, struct teacher *out, struct err *e)
+int teacher_ask(const struct samples *s, const struct loss_options *o, size_t ids, size_t k, struct teacher *out, struct err *e)
 {
     size_t budget = o->budget ? o->budget : 4096;
     double done = 0;
@@ -50,7 +50,7 @@ int teacher_ask(const struct samples *s, const struct loss_options *o, size_t k,
     uint32_t *which = malloc((s->n ? s->n : 1) * sizeof *which);
     out->memory = big_alloc(teacher_memory(s->targets, k));
     int rc = which && out->memory ? 0 : err_nomem(e, teacher_memory(s->targets, k), "the teacher's logits");
-    struct ask a = {.V = (size_t)weights_config(o->weights)->vocab_size, .k = k, .id = out->memory};
+    struct ask a = {.V = (size_t)weights_config(o->weights)->vocab_size, .ids = ids, .k = k, .id = out->memory};
     if (rc == 0)
         a.logp = (float *)(void *)(a.id + s->targets * k);
     for (size_t i = 0; rc == 0 && i < s->n;) {

@@ -20,8 +20,9 @@ struct teacher {
     struct st_file *file;     /* or opened by teacher_read */
 };
 
-/* Passes over the samples with these weights, evaluation mode; budget in tokens a pass. 1 <= k <= vocabulary. */
-int teacher_ask(const struct samples *s, const struct loss_options *o, size_t k, struct teacher *out, struct err *e);
+/* Passes over the samples with these weights, evaluation mode; budget in tokens a pass. ids: what the tokenizer has; rows of the vocabulary
+ * beyond them are padding and among no top_ids. 1 <= k <= ids <= vocabulary. */
+int teacher_ask(const struct samples *s, const struct loss_options *o, size_t ids, size_t k, struct teacher *out, struct err *e);
 int teacher_write(const struct teacher *t, const struct samples *s, const char *path, struct err *e);
 /* Reads and checks; every id below vocab_size. ERR_DAMAGED. */
 int teacher_read(const char *path, int vocab_size, struct teacher *out, struct err *e);

@@ -37,7 +37,6 @@ bool sentencepiece_is(struct str file); /* begins like a tokenizer.model */
 /* tokenizer.json of a tokenizer.model. config: tokenizer_config.json or NULL (add_bos_token, add_eos_token, legacy,
  * add_prefix_space, added_tokens_decoder). NULL on error. */
 struct js *sentencepiece_json(struct str file, const char *what, const struct js *config, struct err *e);
-int sentencepiece_check(struct str file, const char *what, struct err *e); /* whether sentencepiece_json can do it */
 /* The names and ids that the file gives to its special tokens, as tokenizer_config.json would (bos_token, ...). */
 struct js *sentencepiece_facts(struct str file, const char *what, struct err *e);
 

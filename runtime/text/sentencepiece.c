@@ -184,16 +184,6 @@ static int check_proto(const struct proto *x, const char *what, struct err *e)
     return 0;
 }
 
-int sentencepiece_check(struct str file, const char *what, struct err *e)
-{
-    struct proto x;
-    int rc = read_proto(file, what, &x, e);
-    if (rc == 0)
-        rc = check_proto(&x, what, e);
-    pieces_release(&x.p);
-    return rc;
-}
-
 /* ---- as tokenizer.json ---- */
 
 static int metaspace(struct js *j, const struct pieces *p, const struct js *config, struct err *e)

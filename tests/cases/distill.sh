@@ -93,9 +93,20 @@ bad "answers offline" "predictions are for distill: online"
 add e eval "model: teacher, data: rows" ""
 add a train "model: small, data: rows, teacher: e.predictions" "distill: online"
 bad "predictions of eval" "text that the teacher wrote"
+# rows of padding in the one or the other do not matter; other tokens do
 add wide init "" "hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 1, vocab_size: 300"
-add a train "model: wide, data: rows, teacher: teacher" "distill: offline"
-bad "vocabularies" "different vocabularies (259 and 300 tokens)" "distill: online"
+add a train "model: wide, data: test, teacher: small" "distill: offline, num_train_epochs: 1"
+add b train "model: small, data: test, teacher: wide" "distill: offline, num_train_epochs: 1, top_k: 259"
+pk run s.yaml --only a --only b -q
+is_status 0 "padding"
+base
+cat >other.json <<'J'
+{"version": "1.0", "added_tokens": [{"id": 2, "content": "<s>", "special": true}, {"id": 3, "content": "</s>", "special": true}], "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+ "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}
+J
+add other init "" "hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 1, vocab_size: 259, tokenizer: other.json"
+add a train "model: other, data: rows, teacher: teacher" "distill: offline"
+bad "vocabularies" "the added token \"<s>\" has the id 256 in the teacher and 2 in the student" "distill: online"
 add a teacher-logits "model: teacher, data: rows" "top_k: 260"
 bad "more than all" "top_k 260 is more than the teacher's vocabulary of 259"
 # rows without an answer: nothing to train on, but something to ask

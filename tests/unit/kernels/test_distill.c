@@ -15,7 +15,7 @@ static void teacher_of(size_t V, size_t k, int32_t *id, float *logp)
     float *z = random_floats(N * V, 9);
     for (size_t i = 0; i < N * V; i++)
         z[i] *= 6;
-    top_logprobs(z, N, V, k, id, logp);
+    top_logprobs(z, N, V, V, k, id, logp);
     free(z);
 }
 
@@ -74,7 +74,7 @@ static void limits(void **state)
     assert_near(a, b, N * V, 1e-6);
     for (int i = 0; i < N; i++)
         assert_true(fabs(la[i] - lb[i]) < 1e-6);
-    top_logprobs(z, N, V, V, id, logp);
+    top_logprobs(z, N, V, V, V, id, logp);
     struct soft_targets self = {V, id, logp, 2, 1};
     memcpy(a, z, N * V * sizeof *a);
     distill_rows(a, N, V, V, &self, row, target, NULL, la);
@@ -93,7 +93,7 @@ static void in_order(void **state)
     int32_t id[2 * K];
     for (int i = 0; i < V; i++)
         z[V + i] = (float)(i % 3); /* many equal ones */
-    top_logprobs(z, 2, V, K, id, logp);
+    top_logprobs(z, 2, V, V, K, id, logp);
     double sum = 0;
     for (int i = 0; i < V; i++)
         sum += exp((double)z[i]);
@@ -105,6 +105,10 @@ static void in_order(void **state)
         assert_true(fabs((double)logp[j] - ((double)z[id[j]] - log(sum))) < 1e-5);
         assert_int_equal(id[K + j], 3 * j + 2); /* the lowest ids of the largest value */
     }
+    z[V - 1] = 1e3f; /* a row of padding: in the sum, not among the tokens */
+    top_logprobs(z, 2, V, V - 1, K, id, logp);
+    for (int j = 0; j < K; j++)
+        assert_true(id[j] < V - 1 && logp[j] < -900);
     free(z);
 }
 

@@ -50,7 +50,7 @@ static void ask(struct fixture *f, size_t k, struct teacher *t)
 {
     struct err e;
     struct loss_options o = {.weights = f->w, .budget = 12};
-    OK(teacher_ask(&f->s, &o, k, t, &e), e);
+    OK(teacher_ask(&f->s, &o, (size_t)weights_config(f->w)->vocab_size, k, t, &e), e);
     OK(teacher_join(t, &f->s, &e), e);
 }
 
