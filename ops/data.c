@@ -10,6 +10,7 @@
 #include "engine/op.h"
 #include "ops/lib/inputs.h"
 #include "runtime/base/fs.h"
+#include "runtime/text/row_tools.h"
 #include "runtime/text/utf8.h"
 
 static int data_sources(const struct op_args *a, struct op_sources *s, struct err *e)
@@ -81,18 +82,36 @@ static int check_template(struct op_infer *x, struct buf *text, struct err *e)
     return rc;
 }
 
-/* Whether the first of the rows is a chat without any assistant turn, of which nothing could be trained: known before anything runs. */
-static bool first_unanswered(const struct op_args *a, enum row_format format)
+/* Tools are written by the template of a checkpoint or of a file. *used: a row has some. */
+static int check_tools(const struct op_args *a, const struct rows *rows, bool *used, struct err *e)
+{
+    const char *name = op_str(a, "template");
+    bool none = strcmp(name, CHAT_OPEN_INSTRUCT) == 0 || chat_builtin(name).p;
+    *used = false;
+    for (size_t i = 0; i < rows->n; i++) {
+        bool uses = row_uses_tools(&rows->v[i]);
+        *used |= uses;
+        if (uses && none)
+            return err_set(e, ERR_UNSUPPORTED, "%s: row %zu has tools, or calls of them, which have no form in the template %s; take template: tokenizer (the "
+                           "checkpoint's own) or a file, or leave such rows out", op_str(a, "path"), (size_t)op_int(a, "start") + i, name);
+    }
+    return 0;
+}
+
+/* What the first of the rows shows before anything runs: a chat without any assistant turn, of which nothing could be trained, and tools. */
+static int look_at_first(const struct op_args *a, enum row_format format, struct js *desc, struct err *e)
 {
     struct rows rows = {0};
-    struct err ignored;
-    bool chat = format == ROW_MESSAGES || format == ROW_SHAREGPT, found = false;
-    if (!chat || strcmp(op_str(a, "train_on"), "all") == 0 || rows_read(op_str(a, "path"), format, (size_t)op_int(a, "start"), 1, &rows, &ignored) < 0)
-        return false;
+    bool chat = format == ROW_MESSAGES || format == ROW_SHAREGPT, found = false, tools = false;
+    if (rows_read(op_str(a, "path"), format, (size_t)op_int(a, "start"), 1, &rows, e) < 0)
+        return 0; /* a row that is not the file's first: the run says so */
     for (size_t i = 0; i < rows.v[0].n; i++)
         found |= rows.v[0].messages[i].role == ROLE_ASSISTANT;
+    int rc = check_tools(a, &rows, &tools, e);
+    if (chat && !found && strcmp(op_str(a, "train_on"), "all") != 0)
+        js_set(desc, "answered", js_new_bool(false));
     rows_release(&rows);
-    return !found;
+    return rc;
 }
 
 static int data_infer(struct op_infer *x, struct err *e)
@@ -115,9 +134,13 @@ static int data_infer(struct op_infer *x, struct err *e)
         goto out;
     }
     struct js *desc = describe(a, n - start < limit ? n - start : limit, format, &text);
-    if (desc && first_unanswered(a, format))
-        js_set(desc, "answered", js_new_bool(false));
-    rc = desc ? op_set_output(x, "dataset", desc, e) : err_nomem(e, 0, "a descriptor");
+    rc = desc ? look_at_first(a, format, desc, e) : err_nomem(e, 0, "a descriptor");
+    if (rc == 0) {
+        rc = op_set_output(x, "dataset", desc, e);
+    } else {
+        op_blame_param(x, "path");
+        js_free(desc);
+    }
 out:
     buf_release(&text);
     return rc;
@@ -144,7 +167,9 @@ static int write_rows(const char *path, const struct rows *rows, const struct pr
     if (!f)
         return err_errno(e, "%s", path);
     for (size_t i = 0; rc == 0 && i < rows->n; i++) {
-        js_write(&b, rows->v[i].source);
+        struct js *kept = row_uses_tools(&rows->v[i]) ? tools_as_text(rows->v[i].source) : js_ref(rows->v[i].source);
+        js_write(&b, kept); /* NULL fails */
+        js_free(kept);
         buf_putc(&b, '\n');
         if (b.failed)
             rc = err_nomem(e, b.n, "a row");
@@ -171,16 +196,19 @@ static int data_run(struct op_run *r, struct err *e)
     struct rows rows = {0};
     struct js *facts = NULL;
     struct buf text = {0};
+    bool tools = false; /* in dataset.json: earlier versions read such rows otherwise */
     int rc = op_source_file(r, "rows", &source, digest, e);
     if (rc == 0)
         rc = template_text(op_str(a, "template"), &text, e);
     if (rc == 0)
         rc = rows_read(source, wanted_format(a), (size_t)op_int(a, "start"), limit_of(a), &rows, e);
     if (rc == 0)
+        rc = check_tools(a, &rows, &tools, e);
+    if (rc == 0)
         rc = op_out_file(r, "dataset", "data.jsonl", &path, e);
     if (rc == 0)
         rc = write_rows(path, &rows, op_progress(r), e);
-    if (rc == 0 && !(facts = describe(a, rows.n, rows.format, &text)))
+    if (rc == 0 && (!(facts = describe(a, rows.n, rows.format, &text)) || (tools && js_set(facts, "tools", js_new_bool(true)))))
         rc = err_nomem(e, 0, "dataset.json");
     if (rc == 0)
         rc = op_out_json(r, "dataset", "dataset.json", facts, e);
@@ -234,10 +262,11 @@ static const struct param_def params[] = {
 
 const struct op op_data = {
     .name = "data",
-    .version = 1,
+    .version = 2,
     .summary = "Read rows from a file: JSONL, a JSON list or CSV",
     .doc = "Formats: messages (role and content), sharegpt (conversations), alpaca (instruction, input, output, "
-           "history), prompt-completion, text. "
+           "history), prompt-completion, text. Tools (`tools`, `tool_calls`, turns of tool; ShareGPT's function_call and observation) go to a template "
+           "of the checkpoint or of a file, in OpenAI's form; calls are the assistant's turns, answers are not trained on. "
            "Templates are rendered as transformers renders them; what a template uses that is not known here is named before anything runs, "
            "and so is the time of day, which would make the text another one every day. A template of the checkpoint or of a file says alone what "
            "stands at the ends of the text; with the others BOS comes where the tokenizer adds it. EOS is put behind the last answer unless the "

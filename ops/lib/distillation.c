@@ -83,7 +83,7 @@ static int take_answer(struct answers *a, const struct js *line, struct err *e)
         return err_nomem(e, s.n, "an answer");
     memcpy(m, r->messages, (n < r->n ? n : r->n) * sizeof *m);
     memcpy(copy, s.p, s.n);
-    m[n - 1] = (struct message){ROLE_ASSISTANT, {copy, s.n}};
+    m[n - 1] = (struct message){.role = ROLE_ASSISTANT, .content = {copy, s.n}};
     r->messages = m;
     r->n = n;
     a->empty += s.n == 0;

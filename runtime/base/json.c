@@ -388,7 +388,7 @@ static void separate(struct buf *out, bool first, int depth)
         buf_putc(out, ' ');
 }
 
-/* depth: >= 0 pretty (the indent), -1 a leaf line of the pretty form, -2 compact. */
+/* depth: >= 0 pretty (the indent), -1 a leaf line of the pretty form, -2 compact, -3 compact in the order of the keys. */
 static void write_object(struct buf *out, json_t *t, int depth)
 {
     size_t n = json_object_size(t), i = 0;
@@ -401,13 +401,14 @@ static void write_object(struct buf *out, json_t *t, int depth)
     json_t *v;
     json_object_foreach (t, k, v)
         keys[i++] = k;
-    qsort(keys, n, sizeof *keys, by_name);
+    if (depth != -3)
+        qsort(keys, n, sizeof *keys, by_name);
     int inner = depth >= 0 && holds_nested(t) ? depth + 1 : depth >= 0 ? -1 : depth;
     buf_putc(out, '{');
     for (i = 0; i < n; i++) {
         separate(out, i == 0, inner);
         js_write_str(out, str_of(keys[i]));
-        buf_puts(out, depth == -2 ? ":" : ": ");
+        buf_puts(out, depth <= -2 ? ":" : ": ");
         write_value(out, json_object_get(t, keys[i]), inner);
     }
     if (inner >= 0)
@@ -463,6 +464,14 @@ void js_write(struct buf *out, const struct js *j)
 {
     if (j)
         write_value(out, unwrap(j), -2);
+    else
+        out->failed = true;
+}
+
+void js_write_ordered(struct buf *out, const struct js *j)
+{
+    if (j)
+        write_value(out, unwrap(j), -3);
     else
         out->failed = true;
 }

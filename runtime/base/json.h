@@ -62,6 +62,7 @@ int js_del(struct js *obj, const char *key);
 /* Writing. compact: one line, no spaces after the separators `,` and `:` ("{"a":1,"b":[1,2]}").
  * pretty: one key a line for objects that hold containers, one-space indent; short leaves on one line. */
 void js_write(struct buf *out, const struct js *j);
+void js_write_ordered(struct buf *out, const struct js *j); /* compact, but keys stand as they were put in, not sorted */
 void js_write_pretty(struct buf *out, const struct js *j);
 void js_write_str(struct buf *out, struct str s);  /* one quoted, escaped string */
 void js_write_num(struct buf *out, double v);      /* shortest round trip: "1.0", "0.0003"; "1e-06" below 1e-5 and from 1e16 on */

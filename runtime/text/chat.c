@@ -11,7 +11,7 @@
 struct chat {
     struct jinja *template;
     struct js *tokens; /* bos_token, eos_token, ... */
-    bool built_in;
+    bool built_in, writes_tools, writes_calls, writes_answers; /* the last three: by the names in its text */
 };
 
 static const struct {
@@ -75,6 +75,10 @@ int chat_new(const char *name, struct str text, const struct js *facts, struct c
     buf_printf(&what, strcmp(name, CHAT_TOKENIZER) == 0 ? "the chat_template of the checkpoint" : "template %s", name);
     int rc = !c->tokens || what.failed ? err_nomem(e, 256, "a template") : jinja_parse(own.p ? own : text, what.p, &c->template, e);
     buf_release(&what);
+    text = own.p ? own : text;
+    c->writes_tools = text.n && memmem(text.p, text.n, "tools", 5);
+    c->writes_calls = text.n && memmem(text.p, text.n, "tool_calls", 10);
+    c->writes_answers = !c->built_in;
     if (rc < 0)
         chat_free(c);
     else
@@ -93,17 +97,35 @@ void chat_free(struct chat *c)
 
 static struct js *message_json(const struct message *m)
 {
-    static const char *const roles[] = {[ROLE_SYSTEM] = "system", [ROLE_USER] = "user", [ROLE_ASSISTANT] = "assistant"};
+    static const char *const roles[] = {[ROLE_SYSTEM] = "system", [ROLE_USER] = "user", [ROLE_ASSISTANT] = "assistant", [ROLE_TOOL] = "tool"};
+    static const char *const more[] = {"name", "tool_call_id"};
     struct js *j = js_object();
-    if (js_set(j, "role", js_new_cstr(roles[m->role])) < 0 || js_set(j, "content", js_new_str(m->content)) < 0) {
-        js_free(j);
-        return NULL;
+    int bad = js_set(j, "role", js_new_cstr(roles[m->role])) < 0 ||
+              js_set(j, "content", m->calls && !m->content.p ? js_new_null() : js_new_str(m->content)) < 0 ||
+              (m->calls && js_set(j, "tool_calls", js_ref(m->calls)) < 0);
+    for (size_t i = 0; !bad && i < sizeof more / sizeof *more; i++) {
+        const struct js *v = js_get(m->fields, more[i]);
+        bad = v && js_set(j, more[i], js_ref(v)) < 0;
     }
-    return j;
+    if (!bad)
+        return j;
+    js_free(j);
+    return NULL;
 }
 
-int chat_render(const struct chat *c, const struct message *m, size_t n, bool prompt, struct buf *out, struct err *e)
+/* A template that knows nothing of what the turns have would drop it. */
+static int check_tools(const struct chat *c, const struct message *m, size_t n, const struct js *tools, struct err *e)
 {
+    const char *what = tools && !c->writes_tools ? "tools" : NULL;
+    for (size_t i = 0; i < n && !what; i++)
+        what = m[i].calls && !c->writes_calls ? "calls of tools" : m[i].role == ROLE_TOOL && !c->writes_answers ? "answers of tools" : NULL;
+    return what ? err_set(e, ERR_UNSUPPORTED, "the template does not write %s, which the row has; take a template that does, or leave such rows out", what) : 0;
+}
+
+int chat_render(const struct chat *c, const struct message *m, size_t n, const struct js *tools, bool prompt, struct buf *out, struct err *e)
+{
+    if (check_tools(c, m, n, tools, e) != 0)
+        return e->code;
     struct js *vars = js_object(), *messages = js_array();
     int bad = !vars || !messages;
     for (size_t i = 0; i < n && !bad; i++)
@@ -111,7 +133,7 @@ int chat_render(const struct chat *c, const struct message *m, size_t n, bool pr
     for (void *it = js_iter(c->tokens); it && !bad; it = js_next(c->tokens, it))
         bad = js_set(vars, js_iter_key(it), js_ref(js_iter_value(it))) < 0;
     bad = bad || js_set(vars, "messages", js_ref(messages)) < 0 || js_set(vars, "add_generation_prompt", js_new_bool(prompt)) < 0 ||
-          js_set(vars, "tools", js_new_null()) < 0 || js_set(vars, "documents", js_new_null()) < 0;
+          js_set(vars, "tools", tools ? js_ref(tools) : js_new_null()) < 0 || js_set(vars, "documents", js_new_null()) < 0;
     int rc = bad ? err_nomem(e, n * 64, "a conversation") : jinja_render(c->template, vars, out, NULL, e);
     js_free(messages);
     js_free(vars);
@@ -120,11 +142,11 @@ int chat_render(const struct chat *c, const struct message *m, size_t n, bool pr
 
 int chat_check(const struct chat *c, struct err *e)
 {
-    static const struct message probe[] = {{ROLE_USER, {"question", 8}}, {ROLE_ASSISTANT, {"answer", 6}}};
+    static const struct message probe[] = {{.role = ROLE_USER, .content = {"question", 8}}, {.role = ROLE_ASSISTANT, .content = {"answer", 6}}};
     int rc = 0;
     for (int n = 1; n <= 2 && rc == 0; n++) {
         struct buf text = {0};
-        rc = chat_render(c, probe, (size_t)n, n == 1, &text, e);
+        rc = chat_render(c, probe, (size_t)n, NULL, n == 1, &text, e);
         buf_release(&text);
     }
     return rc == ERR_INPUT ? 0 : rc;

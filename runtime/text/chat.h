@@ -29,8 +29,9 @@ int chat_new(const char *name, struct str text, const struct js *facts, struct c
 void chat_free(struct chat *c);
 
 /* Appends the text of the turns, with the beginning of an answer behind them when `prompt`, as transformers'
- * apply_chat_template(messages, add_generation_prompt=prompt) does. */
-int chat_render(const struct chat *c, const struct message *m, size_t n, bool prompt, struct buf *out, struct err *e);
+ * apply_chat_template(messages, tools=tools, add_generation_prompt=prompt) does. tools: a list, or NULL. What a template would leave out
+ * without a word (tools, or calls of them, of which it knows nothing) is ERR_UNSUPPORTED. */
+int chat_render(const struct chat *c, const struct message *m, size_t n, const struct js *tools, bool prompt, struct buf *out, struct err *e);
 
 /* Renders a question and an answer: what the template uses and this version does not know is ERR_UNSUPPORTED. A template that
  * refuses that conversation is fine. */

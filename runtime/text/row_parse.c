@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/text/row_tools.h"
+
 /* what a parser of one format works on */
 struct maker {
     const char *where;
@@ -31,7 +33,7 @@ static int missing(const struct maker *m, const char *key, const char *wanted, c
     return err_set(e, ERR_INPUT, "%s: \"%s\" should be %s, found %s", m->where, key, wanted, kind_word(found));
 }
 
-static int add(struct maker *m, enum role role, struct str content, struct err *e)
+static int add_message(struct maker *m, struct message message, struct err *e)
 {
     struct row *r = m->row;
     if (r->n == m->cap) {
@@ -44,8 +46,27 @@ static int add(struct maker *m, enum role role, struct str content, struct err *
         r->messages = v;
         m->cap = cap;
     }
-    r->messages[r->n++] = (struct message){role, content};
+    r->messages[r->n++] = message;
     return 0;
+}
+
+static int add(struct maker *m, enum role role, struct str content, struct err *e)
+{
+    return add_message(m, (struct message){.role = role, .content = content}, e);
+}
+
+/* The row owns what was made for it; made: a new reference, or NULL with e filled. */
+static int own(struct maker *m, struct js *made, const struct js **out, struct err *e)
+{
+    struct row *r = m->row;
+    *out = made;
+    if (!made)
+        return e->code;
+    if (!r->made && !(r->made = js_array())) {
+        js_free(made);
+        return err_nomem(e, 64, "tools");
+    }
+    return js_push(r->made, made) == 0 ? 0 : err_nomem(e, 64, "tools");
 }
 
 /* a + between + b in the arena */
@@ -87,13 +108,19 @@ static int content_of(const struct maker *m, const struct js *j, const char *key
     return 0;
 }
 
+static bool blank(const struct js *j)
+{
+    return j == NULL || js_kind(j) == JS_NULL || (js_kind(j) == JS_STRING && js_str(j).n == 0);
+}
+
 static int role_of(const struct maker *m, const struct js *j, const char *key, enum role *out, struct err *e)
 {
     static const struct {
         const char *name;
         enum role role;
     } roles[] = {{"system", ROLE_SYSTEM},       {"user", ROLE_USER},     {"human", ROLE_USER},
-                 {"assistant", ROLE_ASSISTANT}, {"gpt", ROLE_ASSISTANT}, {"model", ROLE_ASSISTANT}};
+                 {"assistant", ROLE_ASSISTANT}, {"gpt", ROLE_ASSISTANT}, {"model", ROLE_ASSISTANT},
+                 {"function_call", ROLE_ASSISTANT}, {"tool", ROLE_TOOL}, {"observation", ROLE_TOOL}, {"function", ROLE_TOOL}};
     const char *name = js_cstr(j);
     if (!name)
         return missing(m, key, "a string", j, e);
@@ -103,14 +130,49 @@ static int role_of(const struct maker *m, const struct js *j, const char *key, e
             return 0;
         }
     }
-    if (!strcmp(name, "tool") || !strcmp(name, "function") || !strcmp(name, "function_call") ||
-        !strcmp(name, "observation"))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: the role \"%s\" has no form in the template open-instruct; leave such rows out", m->where,
-                       name);
     return err_set(e, ERR_INPUT,
-                   "%s: unknown role \"%.60s\"; known are system, user (human) and assistant (gpt, model)", m->where,
-                   name);
+                   "%s: unknown role \"%.60s\"; known are system, user (human), assistant (gpt, model, function_call) and tool (function, observation)",
+                   m->where, name);
+}
+
+/* An assistant turn may call tools: tool_calls, OpenAI's old function_call, or a ShareGPT turn whose text is the call. */
+static int calls_of(struct maker *m, const struct js *turn, const char *role_key, const char *text_key, struct message *out, struct err *e)
+{
+    const struct js *calls = js_get(turn, "tool_calls"), *old = js_get(turn, "function_call"), *role = js_get(turn, role_key);
+    if (str_is(js_str(role), "function_call")) {
+        out->content = STR("");
+        return own(m, tool_calls(js_get(turn, text_key), m->where, text_key, e), &out->calls, e);
+    }
+    if (blank(calls) && blank(old))
+        return 0;
+    int rc = own(m, blank(calls) ? tool_calls(old, m->where, "function_call", e) : tool_calls(calls, m->where, "tool_calls", e), &out->calls, e);
+    if (rc == 0 && js_len(out->calls) == 0)
+        out->calls = NULL;
+    return rc;
+}
+
+static int turn_of(struct maker *m, const struct js *turn, const char *role_key, const char *text_key, struct err *e)
+{
+    struct message x = {.role = ROLE_USER};
+    const struct js *text = js_get(turn, text_key);
+    int rc = role_of(m, js_get(turn, role_key), role_key, &x.role, e);
+    if (rc == 0 && x.role == ROLE_ASSISTANT)
+        rc = calls_of(m, turn, role_key, text_key, &x, e);
+    if (rc == 0 && x.role == ROLE_TOOL)
+        x.fields = turn;
+    bool silent = x.calls && (!text || js_kind(text) == JS_NULL);
+    if (rc == 0 && !silent && !x.content.p)
+        rc = content_of(m, text, text_key, &x.content, e);
+    return rc ? rc : add_message(m, x, e);
+}
+
+static int add_tools(struct maker *m, const struct js *row, struct err *e)
+{
+    const struct js *tools = js_get(row, "tools");
+    int rc = blank(tools) ? 0 : own(m, tools_list(tools, m->where, "tools", e), &m->row->tools, e);
+    if (rc == 0 && js_len(m->row->tools) == 0)
+        m->row->tools = NULL;
+    return rc;
 }
 
 static int add_turns(struct maker *m, const struct js *list, const char *key, const char *role_key,
@@ -122,23 +184,14 @@ static int add_turns(struct maker *m, const struct js *list, const char *key, co
         return err_set(e, ERR_INPUT, "%s: \"%s\" is an empty list; leave such rows out", m->where, key);
     for (size_t i = 0; i < js_len(list); i++) {
         const struct js *turn = js_at(list, i);
-        enum role role = ROLE_USER;
-        struct str content;
         int rc = 0;
         if (js_kind(turn) != JS_OBJECT)
             return err_set(e, ERR_INPUT, "%s: turn %zu of \"%s\" should be an object with \"%s\" and \"%s\", found %s",
                            m->where, i + 1, key, role_key, text_key, kind_word(turn));
-        if ((rc = role_of(m, js_get(turn, role_key), role_key, &role, e)) < 0 ||
-            (rc = content_of(m, js_get(turn, text_key), text_key, &content, e)) < 0 ||
-            (rc = add(m, role, content, e)) < 0)
+        if ((rc = turn_of(m, turn, role_key, text_key, e)) < 0)
             return rc;
     }
     return 0;
-}
-
-static bool blank(const struct js *j)
-{
-    return j == NULL || js_kind(j) == JS_NULL || (js_kind(j) == JS_STRING && js_str(j).n == 0);
 }
 
 static int add_text(struct maker *m, const struct js *j, const char *key, enum role role, struct err *e)
@@ -156,16 +209,15 @@ static int add_system(struct maker *m, const struct js *row, struct err *e)
 
 static int parse_messages(struct maker *m, const struct js *j, struct err *e)
 {
-    return add_turns(m, js_get(j, "messages"), "messages", "role", "content", e);
+    int rc = add_tools(m, j, e);
+    return rc < 0 ? rc : add_turns(m, js_get(j, "messages"), "messages", "role", "content", e);
 }
 
 static int parse_sharegpt(struct maker *m, const struct js *j, struct err *e)
 {
-    const struct js *tools = js_get(j, "tools");
-    if (!blank(tools) && !(js_kind(tools) == JS_ARRAY && js_len(tools) == 0))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: \"tools\" has no form in the template open-instruct; leave such rows out", m->where);
     int rc = add_system(m, j, e);
+    if (rc == 0)
+        rc = add_tools(m, j, e);
     return rc < 0 ? rc : add_turns(m, js_get(j, "conversations"), "conversations", "from", "value", e);
 }
 
@@ -201,6 +253,8 @@ static int parse_alpaca(struct maker *m, const struct js *j, struct err *e)
 
 static int parse_pair(struct maker *m, const struct js *j, struct err *e)
 {
+    if (add_tools(m, j, e) < 0)
+        return e->code;
     static const char *const keys[] = {"prompt", "completion"};
     static const enum role roles[] = {ROLE_USER, ROLE_ASSISTANT};
     for (int i = 0; i < 2; i++) {
@@ -285,4 +339,12 @@ int row_parse(struct js *j, enum row_format format, const char *where, struct ar
     }
     int rc = set_id(&m, js_get(j, "id"), e);
     return rc < 0 ? rc : formats[format].parse(&m, j, e);
+}
+
+bool row_uses_tools(const struct row *r)
+{
+    bool uses = r->tools != NULL;
+    for (size_t i = 0; i < r->n; i++)
+        uses |= r->messages[i].calls || r->messages[i].role == ROLE_TOOL;
+    return uses;
 }

@@ -11,7 +11,7 @@
 /* The format of an object, from its keys; ERR_INPUT names the keys found and the formats known. */
 int row_detect(const struct js *j, const char *where, enum row_format *out, struct err *e);
 
-/* out->source is set to j without taking a reference. */
+/* out->source is set to j without taking a reference; out->made is the caller's to free, after an error too. */
 int row_parse(struct js *j, enum row_format format, const char *where, struct arena *mem, struct row *out,
               struct err *e);
 

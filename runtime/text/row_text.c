@@ -19,7 +19,9 @@ static const char *const headers[] = {
 static int put_turns(struct buf *out, const struct row *r, size_t n, enum text_form form, const char *eos_text, struct err *e)
 {
     if (r->chat)
-        return chat_render(r->chat, r->messages, n, false, out, e);
+        return chat_render(r->chat, r->messages, n, r->tools, false, out, e);
+    if (row_uses_tools(r))
+        return err_set(e, ERR_UNSUPPORTED, "tools have no form in the template open-instruct; template: tokenizer takes the checkpoint's");
     for (size_t i = 0; i < n; i++) {
         const struct message *m = &r->messages[i];
         buf_puts(out, headers[m->role]);
@@ -54,10 +56,10 @@ static int put_prompt(struct buf *out, const struct row *r, size_t n, enum text_
     if (r->plain)
         return 0;
     if (r->chat)
-        return chat_render(r->chat, r->messages, n - 1, true, out, e);
-    put_turns(out, r, n - 1, form, eos_text, e);
+        return chat_render(r->chat, r->messages, n - 1, r->tools, true, out, e);
+    int rc = put_turns(out, r, n - 1, form, eos_text, e);
     buf_puts(out, headers[ROLE_ASSISTANT]);
-    return out->failed ? err_nomem(e, out->n, "the text of a row") : 0;
+    return rc ? rc : out->failed ? err_nomem(e, out->n, "the text of a row") : 0;
 }
 
 int row_text(const struct row *r, enum text_form form, const char *eos_text, bool prompt_only, struct buf *out,

@@ -276,8 +276,10 @@ static int read_rows(struct reader *r, size_t start, size_t limit, struct rows *
                 j = NULL; /* the row's */
         }
         js_free(j);
-        if (rc < 0)
+        if (rc < 0) {
+            js_free(row.made);
             return rc;
+        }
     }
     return 0;
 }
@@ -299,8 +301,10 @@ int rows_read(const char *path, enum row_format format, size_t start, size_t lim
 
 void rows_release(struct rows *r)
 {
-    for (size_t i = 0; i < r->n; i++)
+    for (size_t i = 0; i < r->n; i++) {
         js_free(r->v[i].source);
+        js_free(r->v[i].made);
+    }
     free(r->v);
     arena_release(&r->mem);
     *r = (struct rows){0};
@@ -316,7 +320,7 @@ int rows_peek(const char *path, enum row_format format, size_t *n, enum row_form
 {
     struct reader r;
     struct arena mem = {0};
-    struct row row;
+    struct row row = {0};
     struct js *j = NULL;
     *n = 0;
     *found = format;
@@ -329,6 +333,7 @@ int rows_peek(const char *path, enum row_format format, size_t *n, enum row_form
         rc = row_detect(j, r.where.p, found, e);
     if (rc >= 0)
         rc = row_parse(j, *found, r.where.p, &mem, &row, e);
+    js_free(row.made);
     js_free(j);
     if (rc == 0) {
         do

@@ -15,11 +15,13 @@
 enum row_format { ROW_AUTO, ROW_MESSAGES, ROW_SHAREGPT, ROW_ALPACA, ROW_PROMPT_COMPLETION, ROW_TEXT };
 const char *row_format_name(enum row_format f); /* "messages", "sharegpt", "alpaca", "prompt-completion", "text" */
 
-enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
+enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL };
 
 struct message {
     enum role role;
-    struct str content; /* as in the source, not trimmed */
+    struct str content;      /* as in the source, not trimmed; .p NULL: none (a turn that calls tools) */
+    const struct js *calls;  /* tool_calls of an assistant turn (row_tools.h), or NULL */
+    const struct js *fields; /* the turn in the source, for a tool's name and tool_call_id, or NULL */
 };
 
 struct row {
@@ -29,7 +31,11 @@ struct row {
     char *id;                 /* "id" of the source, or NULL */
     const struct chat *chat;  /* how turns become text; NULL: the published form. Set by rows_set_chat */
     struct js *source;        /* owns the text */
+    const struct js *tools;   /* what may be called: a list (row_tools.h), or NULL */
+    struct js *made;          /* owns tools and calls; NULL: there are none */
 };
+/* Tools, calls of tools or their answers: only a template of the checkpoint, or of a file, can say how these are written. */
+bool row_uses_tools(const struct row *r);
 
 struct rows {
     size_t n;
@@ -68,7 +74,7 @@ void encoded_release(struct encoded *x);
  * model. The mask of TRAIN_ASSISTANT and TRAIN_ALL is by prefix rendering (users.md 3, #4).
  * With a row's own template: the text of chat_render, the same for both forms; EOS is added in FORM_TRAIN only when the
  * template writes none behind the last answer. An answer that the template writes differently once turns follow, so that
- * its place cannot be found by prefixes, is ERR_UNSUPPORTED with TRAIN_ASSISTANT. */
+ * its place cannot be found by prefixes, is ERR_UNSUPPORTED with TRAIN_ASSISTANT. Calls of tools are answers of the assistant. */
 int row_encode(const struct tokenizer *t, const struct row *r, enum text_form form, enum train_on on, size_t max_length,
                const char *eos_text, int32_t eos_id, struct encoded *out, struct err *e);
 

@@ -62,6 +62,30 @@ pk check u.yaml; is_status 2 "no template in the checkpoint"; says "brings no ch
 pk export t.yaml m hf --as hf; printf '%s' '{{ messages[0].content }}={{ messages[1].content if messages|length > 1 }}' >hf/chat_template.jinja
 sed -e 's/m: {op: init.*/m: {op: load, params: {model: hf}}/' -e 's/template: chatml/template: tokenizer/' t.yaml >v.yaml
 pk run v.yaml; is_status 0 "the checkpoint's template"; pk show v.yaml a --tokens; says 'i|1|=|{{o|1|</s>|}}'
+# tools: calls are trained, answers are not; keys of a tool keep their order; a template that would drop them is refused
+cat >tools.jsonl <<'EOF'
+{"tools": [{"name": "f", "description": "d"}], "conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {\"z\": 1}}"}, {"from": "observation", "value": "r"}, {"from": "gpt", "value": "a"}]}
+EOF
+cat >tools.jinja <<'EOF'
+{%- for t in tools or [] %}{{ t.function | tojson }}{% endfor %}
+{%- for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %};{% endfor %}
+{%- if add_generation_prompt %}<a>{% endif %}
+EOF
+refused 'path: tools.jsonl' "row 0 has tools" "template: tokenizer"
+refused 'path: tools.jsonl, template: chatml' "no form in the template chatml"
+cat >w.yaml <<'EOF'
+pkgraph: 1
+nodes:
+  m: {op: init, params: {hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 1}}
+  a: {op: data, params: {path: tools.jsonl, template: tools.jinja, train_on: assistant}}
+  e: {op: eval, inputs: {model: m, data: a}, params: {task: loss, template: train}}
+EOF
+pk run w.yaml; is_status 0 "tools"
+grep -q '"tools": *true' "$("$PKGRAPH" export w.yaml a tools-out >/dev/null 2>&1; echo tools-out/dataset.json)" || fail "dataset.json knows of tools"
+pk show w.yaml a --tokens; out=$(printf %s "$out" | tr -d '|\n'); errors=
+says '{"name": "f", "description": "d"}<u>q;<a>{{{"name": "f", "arguments": {"z": 1}};}}<t>r;<a>{{a;</s>}}' "what is trained of tools"
+echo '{% for m in messages %}{{ m.content }}{% endfor %}' >tools.jinja
+pk run w.yaml; is_status 1 "a template without tools"; says "the template does not write tools"
 printf 'pkgraph: 1\nnodes:\n  a: {op: data, params: {path: broken.jsonl}}\n' >late.yaml
 pk check late.yaml; is_status 0 "only the first row is looked at"
 pk run late.yaml; is_status 1 "a broken row"; says "broken.jsonl:2:"

@@ -167,7 +167,8 @@ static void generation(void **state)
     buf_release(&b);
 }
 
-static struct message talk[] = {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {" q ", 3}}, {ROLE_ASSISTANT, {"a", 1}}, {ROLE_USER, {"r", 1}}, {ROLE_ASSISTANT, {"b", 1}}};
+static struct message talk[] = {{.role = ROLE_SYSTEM, .content = {"S", 1}}, {.role = ROLE_USER, .content = {" q ", 3}}, {.role = ROLE_ASSISTANT, .content = {"a", 1}},
+                              {.role = ROLE_USER, .content = {"r", 1}}, {.role = ROLE_ASSISTANT, .content = {"b", 1}}};
 
 static void built_in(void **state)
 {
@@ -189,7 +190,7 @@ static void built_in(void **state)
         struct err e = {0};
         assert_int_equal(chat_new(all[i].name, (struct str){NULL, 0}, NULL, &c, &e), 0);
         assert_int_equal(chat_check(c, &e), 0);
-        assert_int_equal(chat_render(c, talk, all[i].prompt ? 2 : 5, all[i].prompt, &b, &e), 0);
+        assert_int_equal(chat_render(c, talk, all[i].prompt ? 2 : 5, NULL, all[i].prompt, &b, &e), 0);
         assert_string_equal(b.p, all[i].text);
         buf_release(&b);
         chat_free(c);

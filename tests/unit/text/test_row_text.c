@@ -5,8 +5,9 @@
 #include "runtime/text/rows.h"
 
 /* Rows built in the test. */
-static struct message m3[] = {{ROLE_SYSTEM, {"S", 1}}, {ROLE_USER, {" q ", 3}},    {ROLE_ASSISTANT, {"\n1\xc2\xa0", 4}},
-                              {ROLE_USER, {"r", 1}},   {ROLE_ASSISTANT, {"2", 1}}, {ROLE_USER, {"t", 1}}};
+static struct message m3[] = {{.role = ROLE_SYSTEM, .content = {"S", 1}}, {.role = ROLE_USER, .content = {" q ", 3}},
+                              {.role = ROLE_ASSISTANT, .content = {"\n1\xc2\xa0", 4}}, {.role = ROLE_USER, .content = {"r", 1}},
+                              {.role = ROLE_ASSISTANT, .content = {"2", 1}}, {.role = ROLE_USER, .content = {"t", 1}}};
 
 static void texts(void **state)
 {
@@ -94,7 +95,7 @@ static void labels(void **state)
         encoded_release(&x);
     }
     struct row none = {.n = 2, .messages = m3, .id = (char[]){"r7"}},
-               bos = {.n = 1, .plain = true, .messages = &(struct message){ROLE_ASSISTANT, {"<s>a", 4}}};
+               bos = {.n = 1, .plain = true, .messages = &(struct message){.role = ROLE_ASSISTANT, .content = {"<s>a", 4}}};
     struct encoded x;
     struct err e = {0};
     assert_int_equal(row_encode(t, &none, FORM_TRAIN, TRAIN_LAST, 99, "</s>", BYTES_EOS, &x, &e), ERR_INPUT);
@@ -154,10 +155,10 @@ static void chats_of(const char *name, const char *folder, const struct js *chat
         struct row r = {.messages = m};
         for (; r.n < js_len(list); r.n++) {
             const char *role = js_cstr(js_get(js_at(list, r.n), "role"));
-            m[r.n] = (struct message){*role == 's'   ? ROLE_SYSTEM
-                                      : *role == 'u' ? ROLE_USER
-                                                     : ROLE_ASSISTANT,
-                                      js_str(js_get(js_at(list, r.n), "content"))};
+            m[r.n] = (struct message){.role = *role == 's'   ? ROLE_SYSTEM
+                                              : *role == 'u' ? ROLE_USER
+                                                             : ROLE_ASSISTANT,
+                                      .content = js_str(js_get(js_at(list, r.n), "content"))};
         }
         for (int f = 0; f < 2; f++) {
             struct buf b = {0};

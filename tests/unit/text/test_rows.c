@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "runtime/base/fs.h"
+#include "runtime/text/row_tools.h"
 #include "runtime/text/rows.h"
 
 static char dir[] = "/tmp/pkgraph-rows-XXXXXX";
@@ -44,7 +45,7 @@ static const char *row_string(const struct row *r)
     static struct buf b;
     buf_clear(&b);
     for (size_t i = 0; i < r->n; i++)
-        buf_printf(&b, "%c:%.*s|", "sua"[r->messages[i].role], (int)r -> messages[i].content.n,
+        buf_printf(&b, "%c:%.*s|", "suat"[r->messages[i].role], (int)r -> messages[i].content.n,
                    r->messages[i].content.p);
     return b.p ? b.p : "";
 }
@@ -175,8 +176,10 @@ static void mistakes(void **state)
         {"mixed.jsonl", "{\"text\":\"a\"}\n{\"messages\":[]}\n", 0, ERR_INPUT, "mixed.jsonl:2:", "format messages"},
         {"role.jsonl", "{\"messages\":[{\"role\":\"boss\",\"content\":\"a\"}]}\n", 0, ERR_INPUT,
          "role.jsonl:1:", "boss"},
-        {"tool.jsonl", "{\"messages\":[{\"role\":\"tool\",\"content\":\"a\"}]}\n", 0, ERR_UNSUPPORTED,
-         "tool.jsonl:1:", "tool"},
+        {"call.jsonl", "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\"}]}]}\n", 0, ERR_INPUT, "call.jsonl:1:", "a call with a \"name\""},
+        {"calls.jsonl", "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":3}]}\n", 0, ERR_INPUT, "calls.jsonl:1:", "\"tool_calls\" should be a list"},
+        {"called.jsonl", "{\"conversations\":[{\"from\":\"function_call\",\"value\":\"add(1)\"}]}\n", 0, ERR_INPUT, "called.jsonl:1:", "\"value\" should be JSON"},
+        {"silent.jsonl", "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[]}]}\n", 0, ERR_INPUT, "silent.jsonl:1:", "\"content\" should be a string"},
         {"null.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":null}]}\n", 0, ERR_INPUT,
          "null.jsonl:1:", "found null"},
         {"image.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]}\n", 0, ERR_UNSUPPORTED,
@@ -186,7 +189,7 @@ static void mistakes(void **state)
         {"hist.jsonl", "{\"instruction\":\"a\",\"output\":\"b\",\"history\":[[\"x\"]]}\n", 0, ERR_INPUT,
          "hist.jsonl:1:", "[question, answer]"},
         {"tools.jsonl", "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"}],\"tools\":\"[]x\"}\n", 0,
-         ERR_UNSUPPORTED, "tools.jsonl:1:", "tools"},
+         ERR_INPUT, "tools.jsonl:1:", "the text of \"tools\" should be JSON"},
         {"text.json", "[{\"text\":\"a\"},{\"text\":1}]", 0, ERR_INPUT, "text.json: row 2:", "a number"},
         {"open.csv", "text\n\"a\nb", 0, ERR_INPUT, "open.csv:2:", "closing quote"},
         {"quote.csv", "text\n\"a\"b\n", 0, ERR_INPUT, "quote.csv:2:", "closing quote"},
@@ -213,9 +216,55 @@ static void mistakes(void **state)
     assert_non_null(strstr(e.msg, "alpaca"));
 }
 
+static const char *text_of(const struct js *j)
+{
+    static struct buf b;
+    buf_clear(&b);
+    js_write_ordered(&b, j);
+    return b.p ? b.p : "";
+}
+
+/* Tools, their calls and answers, in every form, become OpenAI's; as text and back they stay the same, keys in their order. */
+static void tools(void **state)
+{
+    static const char list[] = "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\"}}]";
+    static const char call[] = "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"z\":1,\"a\":\"b\"}}}]";
+    static const char with_id[] = "[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"z\":1,\"a\":\"b\"}}}]";
+    static const struct {
+        const char *text, *roles, *calls;
+    } cases[] = {
+        {"{\"tools\":[{\"name\":\"f\",\"description\":\"d\"}],\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":null,"
+         "\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"z\\\":1,\\\"a\\\":\\\"b\\\"}\"}}]},"
+         "{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"r\"},{\"role\":\"assistant\",\"content\":\"a\"}]}", "u:q|a:|t:r|a:a|", with_id},
+        {"{\"tools\":\"[{\\\"name\\\":\\\"f\\\",\\\"description\\\":\\\"d\\\"}]\",\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},"
+         "{\"from\":\"function_call\",\"value\":\"{\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"z\\\":1,\\\"a\\\":\\\"b\\\"}}\"},"
+         "{\"from\":\"observation\",\"value\":\"r\"},{\"from\":\"gpt\",\"value\":\"a\"}]}", "u:q|a:|t:r|a:a|", call},
+        {"{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\"}}],\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
+         "\"function_call\":{\"name\":\"f\",\"arguments\":\"{\\\"z\\\":1,\\\"a\\\":\\\"b\\\"}\"}},{\"role\":\"function\",\"name\":\"f\",\"content\":\"r\"}]}", "u:q|a:|t:r|", call},
+    };
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        struct err e = {0};
+        struct rows rows;
+        struct js *source = js_parse(str_of(cases[i / 2].text), "row", &e), *text = i % 2 ? tools_as_text(source) : js_ref(source);
+        struct buf line = {0};
+        js_write(&line, text); /* sorts what is not text */
+        assert_int_equal(rows_read(file("t.jsonl", i % 2 ? buf_view(&line) : str_of(cases[i / 2].text)), ROW_AUTO, 0, SIZE_MAX, &rows, &e), 0);
+        assert_string_equal(row_string(&rows.v[0]), cases[i / 2].roles);
+        assert_true(row_uses_tools(&rows.v[0]));
+        assert_string_equal(text_of(rows.v[0].tools), list);
+        assert_string_equal(text_of(rows.v[0].messages[1].calls), cases[i / 2].calls);
+        assert_null(rows.v[0].messages[0].calls);
+        rows_release(&rows);
+        buf_release(&line);
+        js_free(source);
+        js_free(text);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(formats), cmocka_unit_test(choosing),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(formats), cmocka_unit_test(choosing), cmocka_unit_test(tools),
                                        cmocka_unit_test(mistakes)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
