@@ -21,8 +21,7 @@ static int folder(const struct op_args *a, char **dir, struct err *e)
     const char *model = op_str(a, "model");
     if (strncmp(model, "hf:", 3) == 0)
         return hub_find(model + 3, dir, e);
-    *dir = strdup(model);
-    return *dir ? 0 : err_nomem(e, strlen(model), "path");
+    return hub_folder(model, dir, e);
 }
 
 static bool is_tokenizer(const char *name)
@@ -253,7 +252,7 @@ static const struct port_def outputs[] = {
 static const struct param_def params[] = {
     {.name = "model", .type = PARAM_PATH, .flags = PARAM_REQUIRED,
      .help = "Hugging Face folder (config.json, tokenizer.json or tokenizer.model, model.safetensors or shards with their index, or pytorch_model.bin), "
-             "hf:org/name[@revision] in the local hub cache, or a .gguf file"},
+             "hf:org/name[@revision] in the local hub cache (or its folder models--org--name), or a .gguf file"},
     {.name = "tokenizer", .type = PARAM_PATH, .help = "another tokenizer.json or tokenizer.model than the checkpoint's"},
     {0},
 };

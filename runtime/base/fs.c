@@ -265,6 +265,12 @@ bool fs_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+bool fs_dangles(const char *path)
+{
+    struct stat st;
+    return !fs_exists(path) && lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
 bool fs_is_dir(const char *path)
 {
     struct stat st;

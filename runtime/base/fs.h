@@ -36,6 +36,7 @@ int fs_mkdirs(const char *path, struct err *e);                 /* like mkdir -p
 int fs_remove_tree(const char *path, struct err *e);            /* like rm -rf; a missing path is fine; follows no links */
 int fs_copy(const char *from, const char *to, struct err *e);   /* contents, through reflink or copy_file_range where possible */
 bool fs_exists(const char *path);
+bool fs_dangles(const char *path); /* a symbolic link to nothing */
 bool fs_is_dir(const char *path);
 int fs_size(const char *path, uint64_t *bytes, struct err *e);
 int fs_sync_dir(const char *path, struct err *e);

@@ -30,6 +30,33 @@ static void repo_folder(struct buf *b, struct str repo)
             buf_putc(b, repo.p[i]);
 }
 
+/* root/snapshots/COMMIT of a branch, tag or commit; NULL: no memory. */
+static char *snapshot(const char *root, const char *rev)
+{
+    struct buf path = {0}, commit = {0};
+    struct err ignored;
+    struct str id = str_of(rev);
+    buf_printf(&path, "%s/refs/%s", root, rev);
+    if (!path.failed && fs_exists(path.p) && fs_read(path.p, 4096, &commit, &ignored) == 0)
+        id = str_trim(buf_view(&commit));
+    buf_clear(&path);
+    buf_printf(&path, "%s/snapshots/%.*s", root, (int)id.n, id.p);
+    char *out = path.failed ? NULL : buf_steal(&path);
+    buf_release(&path);
+    buf_release(&commit);
+    return out;
+}
+
+int hub_folder(const char *path, char **dir, struct err *e)
+{
+    char *snapshots = fs_join(path, "snapshots"), *config = fs_join(path, "config.json");
+    bool repo = snapshots && config && fs_is_dir(snapshots) && !fs_exists(config);
+    *dir = repo ? snapshot(path, "main") : strdup(path);
+    free(snapshots);
+    free(config);
+    return *dir ? 0 : err_nomem(e, strlen(path), "path");
+}
+
 int hub_find(const char *name, char **dir, struct err *e)
 {
     *dir = NULL;
@@ -38,25 +65,19 @@ int hub_find(const char *name, char **dir, struct err *e)
     const char *rev = at ? at + 1 : "main";
     if (!repo.n || !*rev || strstr(name, "..") || memchr(repo.p, '/', repo.n) == NULL)
         return err_set(e, ERR_INPUT, "\"hf:%s\" is not of the form hf:org/name or hf:org/name@revision", name);
-    struct buf root = {0}, path = {0}, commit = {0};
+    struct buf root = {0};
     cache_folder(&root);
     repo_folder(&root, repo);
-    buf_printf(&path, "%s/refs/%s", root.p ? root.p : "", rev);
-    struct str id = str_of(rev);
-    if (!root.failed && !path.failed && fs_exists(path.p) && fs_read(path.p, 4096, &commit, e) == 0)
-        id = str_trim(buf_view(&commit));
-    buf_clear(&path);
-    buf_printf(&path, "%s/snapshots/%.*s", root.p ? root.p : "", (int)id.n, id.p);
-    int rc = 0;
-    if (root.failed || path.failed)
-        rc = err_nomem(e, path.n, "path");
-    else if (!fs_is_dir(path.p))
-        rc = err_set(e, ERR_INPUT, "hf:%s is not in the local cache (%s is missing); fetch it with: hf download %.*s%s%s", name, path.p,
+    char *path = root.failed ? NULL : snapshot(root.p, rev);
+    int rc = path ? 0 : err_nomem(e, repo.n, "path");
+    if (rc == 0 && !fs_is_dir(path))
+        rc = err_set(e, ERR_INPUT, "hf:%s is not in the local cache (%s is missing); fetch it with: hf download %.*s%s%s", name, path,
                      (int)repo.n, repo.p, at ? " --revision " : "", at ? rev : "");
-    else
-        *dir = buf_steal(&path);
+    if (rc == 0) {
+        *dir = path;
+        path = NULL;
+    }
+    free(path);
     buf_release(&root);
-    buf_release(&path);
-    buf_release(&commit);
     return rc;
 }

@@ -264,6 +264,15 @@ static bool is_shard(const char *name)
     return str_ends(str_of(name), ".safetensors") || str_ends(str_of(name), ".bin");
 }
 
+/* Weights that are packed in a way of their own are called otherwise, or have types of their own. */
+static void name_method(const struct js *config, struct err *e)
+{
+    const char *method = js_cstr(js_get(js_get(config, "quantization_config"), "quant_method"));
+    size_t n = strlen(e->msg);
+    if (method && e->code != ERR_NOMEM)
+        snprintf(e->msg + n, sizeof e->msg - n, "; config.json says that the weights are quantised (%.40s), which is not read: take the original checkpoint, or a GGUF file", method);
+}
+
 /* The files of a folder's weights: one, or those that an index names; safetensors before PyTorch's. */
 static int shard_names(const char *dir, char ***names, size_t *n, struct err *e)
 {
@@ -297,6 +306,23 @@ static int shard_names(const char *dir, char ***names, size_t *n, struct err *e)
     return rc;
 }
 
+/* A file of a hub cache that is a link to a blob which is not there: a download that broke off, or was cleaned up. */
+static int check_links(const char *dir, struct err *e)
+{
+    static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja", MODEL_SENTENCEPIECE,
+                                        "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = fs_join(dir, names[i]);
+        bool dangles = path && fs_dangles(path);
+        int rc = !path ? err_nomem(e, strlen(dir), "path")
+                 : dangles ? err_set(e, ERR_INPUT, "%s: a link to a file that is not there; the download is not complete: fetch the checkpoint again (hf download)", path) : 0;
+        free(path);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -308,6 +334,8 @@ int model_dir_files(const char *dir, char ***names, size_t *n, struct err *e)
     *n = 0;
     if (!fs_is_dir(dir))
         return err_set(e, ERR_INPUT, "%s: no such directory; a model is a Hugging Face folder with config.json and model.safetensors, or a .gguf file", dir);
+    if (check_links(dir, e) != 0)
+        return e->code;
     if (!has_file(dir, "config.json"))
         return err_set(e, ERR_INPUT, "%s: no config.json; a model is a Hugging Face folder with config.json and model.safetensors", dir);
     static const char *const optional[] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"};
@@ -534,8 +562,8 @@ static int describe(const char *dir, char **names, size_t n, const struct js *co
     }
     if (rc == 0 && !(tensors = list_tensors(files, shards, k, &c, e)))
         rc = e->code;
-    if (rc == 0)
-        rc = check_params(&c, tensors, dir, e);
+    if (rc == 0 && (rc = check_params(&c, tensors, dir, e)) != 0)
+        name_method(config, e);
     if (rc == 0 && !(facts = tokenizer_facts(dir, e)))
         rc = e->code;
     if (rc == 0 && !(*out = assemble(config, facts, tensors, e)))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/base/buf.h"
+#include "runtime/base/fs.h"
 #include "runtime/formats/torch.h"
 #include "runtime/model/gguf_model.h"
 
@@ -14,6 +15,19 @@ struct weight_file {
     struct gguf_weights *gw;
     struct torch_file *torch;
 };
+
+/* What git leaves in place of a large file. */
+static void name_pointer(const char *path, int rc, struct err *e)
+{
+    static const char first[] = "version https://git-lfs.github.com/spec/";
+    struct fs_map map = {0};
+    struct err ignored;
+    if (rc == ERR_NOMEM || fs_map(path, &map, &ignored) != 0)
+        return;
+    if (str_starts((struct str){(const char *)map.p, map.n}, first))
+        err_set(e, ERR_INPUT, "%s: a pointer of Git LFS, not the weights; fetch them: git lfs pull, or hf download", path);
+    fs_unmap(&map);
+}
 
 int weight_file_open(const char *path, const struct model_config *c, bool header, struct weight_file **out, struct err *e)
 {
@@ -31,10 +45,12 @@ int weight_file_open(const char *path, const struct model_config *c, bool header
     } else {
         rc = header ? st_open_header(path, &f->st, e) : st_open(path, &f->st, e);
     }
-    if (rc == 0)
+    if (rc == 0) {
         *out = f;
-    else
+    } else {
         weight_file_close(f);
+        name_pointer(path, rc, e);
+    }
     return rc;
 }
 

@@ -152,26 +152,26 @@ static int f_tojson(const struct given *g, const struct val *v, struct val *out)
 
 /* ---- of numbers ---- */
 
+/* A number, or a text that is one. */
+static bool read_number(const struct val *v, double *x)
+{
+    char text[64], *end;
+    struct str s = v->kind == V_STR ? utf8_strip(v->s) : STR("");
+    if (v->kind != V_STR)
+        return val_number(v, x);
+    if (!s.n || s.n >= sizeof text)
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = 0;
+    *x = strtod(text, &end);
+    return !*end;
+}
+
 static int f_int(const struct given *g, const struct val *v, struct val *out)
 {
     const struct val *otherwise = arg(g, 0, "default");
     double x = 0;
-    *out = otherwise ? *otherwise : val_int(0);
-    if (v->kind == V_STR) {
-        char text[64], *end;
-        struct str s = utf8_strip(v->s);
-        if (s.n && s.n < sizeof text) {
-            memcpy(text, s.p, s.n);
-            text[s.n] = 0;
-            x = strtod(text, &end);
-            if (!*end && fabs(x) < 9e18)
-                *out = val_int((int64_t)x);
-        }
-    } else if (v->kind == V_INT) {
-        *out = *v;
-    } else if (val_number(v, &x) && fabs(x) < 9e18) {
-        *out = val_int((int64_t)x);
-    }
+    *out = v->kind == V_INT ? *v : read_number(v, &x) && fabs(x) < 9e18 ? val_int((int64_t)x) : otherwise ? *otherwise : val_int(0);
     return 0;
 }
 
@@ -179,20 +179,7 @@ static int f_float(const struct given *g, const struct val *v, struct val *out)
 {
     const struct val *otherwise = arg(g, 0, "default");
     double x = 0;
-    *out = otherwise ? *otherwise : (struct val){.kind = V_FLOAT, .f = 0};
-    if (v->kind == V_STR) {
-        char text[64], *end;
-        struct str s = utf8_strip(v->s);
-        if (s.n && s.n < sizeof text) {
-            memcpy(text, s.p, s.n);
-            text[s.n] = 0;
-            x = strtod(text, &end);
-            if (!*end)
-                *out = (struct val){.kind = V_FLOAT, .f = x};
-        }
-    } else if (val_number(v, &x)) {
-        *out = (struct val){.kind = V_FLOAT, .f = x};
-    }
+    *out = read_number(v, &x) || !otherwise ? (struct val){.kind = V_FLOAT, .f = x} : *otherwise;
     return 0;
 }
 

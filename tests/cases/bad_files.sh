@@ -51,7 +51,13 @@ copy; sed -i 's/"llama"/"mamba"/' x/config.json; broken "an unknown architecture
 copy; echo '{' >x/config.json; broken "broken JSON" config.json
 copy; rm x/config.json; broken "no configuration" config.json
 copy; rm x/model.safetensors; broken "no weights" safetensors
+copy; printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n' >x/model.safetensors; broken "a pointer of Git LFS" "Git LFS" "git lfs pull"
+copy; rm x/tokenizer.json; ln -s ../../blobs/gone x/tokenizer.json; broken "a download that broke off" tokenizer.json "not complete"
+copy; sed -i 's/"hidden_size": *16/"hidden_size": 20, "quantization_config": {"quant_method": "gptq"}/' x/config.json; broken "quantised weights" "quantised (gptq)" GGUF
 rm -rf x; broken "no folder" x
+# a repository of the hub's cache
+mkdir -p x/refs x/snapshots; printf main0 >x/refs/main; cp -r good x/snapshots/main0; pk check load.yaml; is_status 0 "a folder of the hub cache"
+printf main1 >x/refs/main; broken "a snapshot that is gone" snapshots/main1
 
 copy; sed -i 's/"type": *"BPE"/"type": "Unigram"/' x/tokenizer.json
 pk tokenize x hello; is_status 2 "an unknown tokenizer"; says Unigram
