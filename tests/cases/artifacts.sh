@@ -50,6 +50,16 @@ pk export s.yaml layers x --as hf; is_status 2 "--as hf of a layer map"
 pk export s.yaml tuned peft --as peft; is_status 0 "--as peft"
 grep -q '"lora_alpha": *8[,}]*$\|"lora_alpha": *8,' peft/adapter_config.json || fail "lora_alpha is not the rank: $(cat peft/adapter_config.json)"
 [ ! -e peft/compensation.safetensors ] || fail "a portable adapter has no compensation"
+pk export s.yaml tuned peft3 --as peft --for vllm --base org/name; is_status 0 "--for vllm"; says "vllm serve org/name --enable-lora --max-lora-rank 8 --lora-modules adapter=peft3"
+cat >q.yaml <<'Y'
+pkgraph: 1
+nodes:
+  m: {op: init, params: {architecture: qwen2, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 1}}
+  a: {op: lora-init, inputs: {student: m}, params: {init: default, r: 2, target_modules: [q_proj, embed_tokens]}}
+Y
+pk run q.yaml; is_status 0 "an adapter of the embedding"
+pk export q.yaml a q --as peft --for vllm; is_status 2 "what vLLM refuses"; says "vLLM serves no adapter of embed_tokens of qwen2 models"; says "op merge"
+[ ! -e q/adapter_config.json ] || fail "an adapter that vLLM refuses was written"
 pk export s.yaml tuned peft2 --as peft --rank 4; is_status 0 "--rank"; says "relative error"
 
 pk viz s.yaml; says "up to date"; says "layer-map"

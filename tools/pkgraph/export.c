@@ -38,7 +38,7 @@ static int as_is(struct export_dir *d, struct store *s, const struct artifact *a
     return rc;
 }
 
-static int fill(struct export_dir *d, struct session *s, const struct args *args, const struct artifact *a, struct err *e)
+static int fill(struct export_dir *d, struct session *s, const struct args *args, const struct artifact *a, struct buf *command, struct err *e)
 {
     bool model = strcmp(a->type, "model") == 0;
     const char *as = args_get(args, "as");
@@ -49,9 +49,9 @@ static int fill(struct export_dir *d, struct session *s, const struct args *args
     if (size && (!as || strcmp(as, "hf") != 0))
         return err_set(e, ERR_INPUT, "--shard-size belongs to --as hf");
     if (as && strcmp(as, "peft") == 0)
-        return export_peft(d, s->store, a, (int)rank, args_get(args, "base"), e);
-    if (args_has(args, "base") || args_has(args, "verify"))
-        return err_set(e, ERR_INPUT, "--base and --verify belong to --as peft");
+        return export_peft(d, s->store, a, (int)rank, args_get(args, "base"), args_get(args, "for") ? command : NULL, e);
+    if (args_has(args, "base") || args_has(args, "verify") || args_has(args, "for"))
+        return err_set(e, ERR_INPUT, "--base, --for and --verify belong to --as peft");
     if (as && strcmp(as, "gguf") == 0)
         return export_gguf(d, s->store, a, args_get(args, "dtype"), (int)rank, e);
     if (rank || args_get(args, "dtype"))
@@ -77,16 +77,20 @@ static int export_to(struct session *s, const struct args *a, size_t node, const
 {
     struct err e = {0};
     struct export_dir d = {0};
+    struct buf command = {0};
     int rc = export_begin(&d, a->pos[2], args_has(a, "force"), &e);
     d.link = args_has(a, "link");
     if (!rc)
-        rc = fill(&d, s, a, artifact, &e);
+        rc = fill(&d, s, a, artifact, &command, &e);
     if (!rc)
         rc = export_end(&d, &e);
     if (rc)
         say_err(&e);
     else
         print_files(&d);
+    if (!rc && command.n)
+        fputs(command.p, stdout);
+    buf_release(&command);
     export_release(&d);
     if (!rc && args_has(a, "verify"))
         return export_verify(s, a, node, artifact, a->pos[2]);
@@ -119,6 +123,7 @@ static const struct option_def options[] = {
     {.name = "rank", .arg = "N", .help = "of adapters, --as peft or gguf: truncate to this rank (peft: and print each module's relative error)"},
     {.name = "shard-size", .arg = "SIZE", .help = "with --as hf: weights beyond this become several files with an index (default: 5GiB)"},
     {.name = "base", .arg = "NAME", .help = "with --as peft: base_model_name_or_path of adapter_config.json"},
+    {.name = "for", .arg = "PROGRAM", .help = "with --as peft: vllm: refuse what it would not serve, and print the command that serves it", .choices = "vllm"},
     {.name = "verify", .help = "with --as peft: read it again and print the largest difference of logits on the base model"},
     {.name = "link", .help = "hard links to the store's own read-only files instead of copies: at once and without room. One that is changed "
      "all the same is changed in the store, too, which then computes it again"},

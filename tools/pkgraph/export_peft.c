@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/model/peft_export.h"
+#include "tools/pkgraph/export_vllm.h"
 #include "tools/pkgraph/session.h"
 #include "tools/pkgraph/term.h"
 
@@ -58,8 +59,9 @@ static int write_adapter(struct export_dir *d, const struct lora *l, struct err 
     return rc ? rc : lora_write(l, weights, config, NULL, e);
 }
 
-int export_peft(struct export_dir *d, struct store *s, const struct artifact *adapter, int rank, const char *base, struct err *e)
+int export_peft(struct export_dir *d, struct store *s, const struct artifact *adapter, int rank, const char *base, struct buf *vllm, struct err *e)
 {
+    const char *type = js_cstr(js_get(js_get(artifact_desc(adapter), "student"), "model_type"));
     struct resolver r = {.store = s};
     struct lora *l = NULL, *portable = NULL;
     struct peft_module *errors = NULL;
@@ -73,6 +75,8 @@ int export_peft(struct export_dir *d, struct store *s, const struct artifact *ad
         rc = err_nomem(e, l->n * sizeof *errors, "errors");
     if (!rc)
         rc = peft_portable(l, &c, rank, base, &portable, errors, e);
+    if (!rc && vllm)
+        rc = vllm_command(portable, &c, type ? type : "llama", base, d->path, vllm, e);
     if (!rc)
         rc = write_adapter(d, portable, e);
     if (!rc && rank)

@@ -11,8 +11,8 @@
 #include "tools/pkgraph/export_dir.h"
 
 /* rank 0: nothing is lost. With a rank the relative error of each module is printed. base: what stands in the file as the
- * base model's name; NULL: null. */
-int export_peft(struct export_dir *d, struct store *s, const struct artifact *adapter, int rank, const char *base, struct err *e);
+ * base model's name; NULL: null. vllm: its command line is appended there (export_vllm.h); NULL: not asked for. */
+int export_peft(struct export_dir *d, struct store *s, const struct artifact *adapter, int rank, const char *base, struct buf *vllm, struct err *e);
 
 /* The adapter of an artifact, with its compensation. lora_free. */
 struct resolver;
