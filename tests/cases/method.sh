@@ -84,6 +84,14 @@ pk run s.yaml --only lora --store other --cpus 1 -q; is_status 0 "a second store
 pk export s.yaml lora y --store other; is_status 0 "export"
 for f in adapter_model.safetensors pkgraph.json; do cmp -s x/lora/$f y/$f || fail "$f differs between runs"; done
 
+# rows of padding in the student or in the teacher
+for who in student teacher; do
+    base; sed -i "/^  $who/s/seed: \([12]\)/seed: \1, vocab_size: 300/" s.yaml
+    for s in row-column neuron random; do add "b-$s" dim-align "model: teacher, scores: scores, layers: layers, student: student" "structure: $s"; done
+    add b-reference dim-align "model: teacher, scores: scores, layers: layers, student: student" "compat: reference"
+    pk run s.yaml -q; is_status 0 "a $who with rows of padding"
+done
+
 # ---- what cannot work
 base; sed -i 's/student: student}}/student: student}, params: {strategy: explicit}}/' s.yaml; bad "explicit without a list" 's.yaml:' 'layers' 'student layer'
 base; add l layer-select "scores: scores, student: student" "strategy: explicit, layers: [0]"; bad "a list too short" "1 entries" "2 layers"
@@ -91,7 +99,8 @@ base; add l layer-select "scores: scores, student: student" "strategy: explicit,
 base; add l layer-select "scores: scores, student: student" "layers: [0, 1]"; bad "a list without explicit" "strategy"
 base; sed -i 's/num_hidden_layers: 3/num_hidden_layers: 1/' s.yaml; bad "a shallow teacher" "2 layers" "only 1"
 base; sed -i '0,/intermediate_size: 48/s//intermediate_size: 20/' s.yaml; bad "a narrow teacher" gate_proj "24 x 16" "20 x 32"
-base; sed -i '/^  student/s/seed: 2/seed: 2, vocab_size: 300/' s.yaml; bad "another vocabulary" vocab_size 300 259
+base; printf '{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}' >other.json
+sed -i '/^  student/s/seed: 2/seed: 2, vocab_size: 259, tokenizer: other.json, bos_token: a, eos_token: b/' s.yaml; bad "another vocabulary" 'the added token "<s>" (id 256) of the teacher' "leave embed and lm_head out"
 base; add b dim-align "model: teacher, scores: scores, layers: layers, student: student" "shared_axes: true, structure: neuron"; bad "shared axes of single weights" shared_axes submatrix
 base; add s sensitivity "model: teacher, data: seeds" "modules: attention"; add b dim-align "model: teacher, scores: s, layers: layers, student: student" ""; bad "scores that were left out" "no scores of" modules
 base; add s sensitivity "model: tied, data: seeds" "modules: lm_head"; bad "lm_head of a tied model" embed
