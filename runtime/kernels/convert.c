@@ -115,6 +115,18 @@ void convert_to_bf16_row(uint16_t *out, const float *in, size_t n)
     bf16_row(out, in, n);
 }
 
+void convert_bf16_rest_row(uint16_t *out, const float *in, const uint16_t *bf16, size_t n)
+{
+    float rest[256];
+    for (size_t i = 0; i < n; i += 256) {
+        size_t m = n - i < 256 ? n - i : 256;
+        from_bf16(rest, bf16 + i, m);
+        for (size_t j = 0; j < m; j++)
+            rest[j] = in[i + j] - rest[j];
+        bf16_row(out + i, rest, m);
+    }
+}
+
 void convert_f16_row(float *out, const uint16_t *in, size_t n)
 {
     from_f16(out, in, n);

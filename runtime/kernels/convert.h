@@ -19,6 +19,7 @@ void to_f32_ref(float *out, const void *in, enum dtype t, size_t n);
 void convert_bf16_row(float *out, const uint16_t *in, size_t n);
 void convert_f16_row(float *out, const uint16_t *in, size_t n);
 void convert_to_bf16_row(uint16_t *out, const float *in, size_t n);
+void convert_bf16_rest_row(uint16_t *out, const float *in, const uint16_t *bf16, size_t n); /* in - bf16, in bf16: what in bf16 lacks of in */
 void convert_add_row(float *y, const float *x, size_t n);
 double convert_sum_row(const float *x, size_t n);                       /* f64: eight running sums, added in a fixed order */
 void add_into(float *y, const float *x, size_t n);                      /* y += x */

@@ -101,6 +101,8 @@ struct pass_options {
     bool recompute;              /* keep only each layer's input; recompute the layer in backward (least memory) */
     int kept;                    /* with recompute: keep the activations of so many of the uppermost layers all the same (the first
                                     that backward needs; 0: of one) */
+    bool precise_first;          /* bf16: the inputs of each sequence's first token have 16 bits in the layers' products of the forward
+                                    pass (layer_forward.c says why) */
     const struct progress *progress; /* polled once a layer; updated in units of `progress_unit` when not NULL */
     double progress_done, progress_total; /* tokens: the pass adds its own T from progress_done on */
     struct pass_work *work;      /* NULL: memory of this call only */

@@ -164,6 +164,10 @@ static void lay_out(struct run *r, struct carve *c)
         r->dn = carve_f32(c, T, r->d);
         r->dc = carve_c(c, r, T, r->d);
     }
+    if (r->o->precise_first && r->t == DT_BF16) {
+        r->first_c = carve_bytes(c, r->S * larger(larger(r->f, r->qd), r->d), sizeof *r->first_c);
+        r->first_y = carve_f32(c, r->S, larger(larger(r->f, r->qd), r->d));
+    }
     lay_adapters(r, c);
     lay_head(r, c);
 }

@@ -76,6 +76,8 @@ struct run {
     float *fa, *fb;               /* (T, max(f, qd + 2 kd)) */
     float *dres, *dn;             /* (all, d), from the part's first token on; (T, d) */
     void *nc, *fc, *dc;           /* compute type: (T, d), (T, max(f, qd)), (T, d) */
+    uint16_t *first_c;            /* (S, max(d, f, qd)) bf16: see linear_first; NULL: not wanted */
+    float *first_y;               /* the same shape */
     size_t u_max, x_max;          /* adapters: widest K, widest in */
     float *u, *v, *xd;            /* (T, u_max) twice, (T, x_max) */
     void *vc, *xdc, *puc;         /* compute type: (T, u_max), (T, x_max), (T, u_max) */
