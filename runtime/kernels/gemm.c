@@ -3,7 +3,7 @@
  * gemm: cuts a product into tiles of C whose size depends on the shape alone, one library call each (gemm_lib). Tall
  * tiles, because a call packs its part of B once for all its rows; narrow ones when there are few rows, so that decoding
  * a token still occupies every core. Large bf16 products on tile units, and packed
- * weights, go another way (gemm_blocked); with AVX-512 BF16 a tile of x W^T or dy W is gemm_pairs' instead of the library's.
+ * weights, go another way (gemm_blocked).
  *
  * Without bf16 in hardware a tile's parts of A and B are converted to f32 in the worker's scratch and multiplied there:
  * the products of two bf16 numbers are exact in f32, so only the order of the sums differs from the hardware's.
@@ -17,10 +17,9 @@
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/gemm_blocked.h"
 #include "runtime/kernels/gemm_lib.h"
-#include "runtime/kernels/gemm_pairs.h"
 #include "runtime/kernels/scratch.h"
 
-enum { TILE_ROWS = 512, TILE_COLS = 256, TILE_COLS_FEW = 128, FEW_ROWS = 256, PAIRS_TILES = 8 /* for each thread */ };
+enum { TILE_ROWS = 512, TILE_COLS = 256, TILE_COLS_FEW = 128, FEW_ROWS = 256 };
 
 static void zero_rows(float *c, size_t ldc, size_t m, size_t n)
 {
@@ -55,8 +54,6 @@ static int serial(const struct lib_shape *s, const void *a, const void *b, float
 {
     if (s->t == DT_BF16 && !gemm_has_bf16())
         return serial_as_f32(s, a, b, c, e);
-    if (pairs_serves(s))
-        return pairs_gemm(s, a, b, c, e);
     return lib_gemm(s, NULL, a, b, c, e);
 }
 
@@ -81,19 +78,11 @@ static size_t tile_rows(size_t m)
     return (rows + 15) & ~(size_t)15;
 }
 
-/* Where the cut does not show in the sums: as tall as leaves every thread some tiles of `cols` bands, because B is laid out anew for each. */
-static size_t pairs_rows(size_t m, size_t cols)
-{
-    size_t want = PAIRS_TILES * (size_t)par_threads(), tiles = (want + cols - 1) / cols, rows = (m + tiles - 1) / tiles;
-    return rows < FEW_ROWS ? FEW_ROWS : rows;
-}
-
 struct job {
     struct lib_shape s;
     const char *a, *b;
     float *c;
     size_t es, rows, cols, row_tiles;
-    bool pairs;
     struct first_err err;
 };
 
@@ -107,8 +96,7 @@ static void run_tile(void *u, size_t i)
     s.n = j->s.n - c0 < j->cols ? j->s.n - c0 : j->cols;
     const char *a = j->a + (s.form == GEMM_TN ? r0 : r0 * s.lda) * j->es, *b = j->b + (s.form == GEMM_NT ? c0 * s.ldb : c0) * j->es;
     struct err e = {0};
-    float *c = j->c + r0 * s.ldc + c0;
-    if (j->pairs ? pairs_gemm(&s, (const void *)a, (const void *)b, c, &e) : serial(&s, a, b, c, &e))
+    if (serial(&s, a, b, j->c + r0 * s.ldc + c0, &e))
         first_err_put(&j->err, &e);
 }
 
@@ -116,8 +104,7 @@ static int run_job(struct job *j, struct err *e)
 {
     size_t cols = (j->s.n + j->cols - 1) / j->cols;
     j->es = dtype_size(j->s.t);
-    j->pairs = pairs_serves(&j->s);
-    j->rows = j->pairs ? pairs_rows(j->s.m, cols) : tile_rows(j->s.m);
+    j->rows = tile_rows(j->s.m);
     j->row_tiles = (j->s.m + j->rows - 1) / j->rows;
     par_for(j->row_tiles * cols, run_tile, j);
     return first_err_get(&j->err, e);

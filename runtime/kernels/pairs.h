@@ -22,8 +22,6 @@ bool pairs_pay(void); /* the processor has the instructions, and no tile units (
 /* Columns 0 .. n of src (k, n), row stride ld, as panels of `columns` (PAIRS_WIDE or PAIRS_NARROW); a panel begins `stride` pairs
  * after the one before. out: 64-byte aligned when wide. */
 void pairs_lay(uint32_t *out, size_t stride, size_t columns, const uint16_t *src, size_t ld, size_t k, size_t n);
-/* The same, wide, of src (n, k), whose rows are the columns. k even. */
-void pairs_lay_turned(uint32_t *out, size_t stride, const uint16_t *src, size_t ld, size_t k, size_t n);
 
 #ifdef __x86_64__
 #include <immintrin.h>
