@@ -122,28 +122,27 @@ static int unmark(struct machine *m, size_t *n)
     return 0;
 }
 
-static int set_items(struct machine *m, size_t n)
+/* The n values on top go into the dictionary or list below them. */
+static int put_items(struct machine *m, size_t n, enum kind kind, const char *complaint)
 {
-    if (n % 2 || m->stack.n - floor_of(m) < n + 1 || m->stack.v[m->stack.n - n - 1].kind != DICT)
-        return bad(m, "items without a dictionary");
-    struct list *dict = m->stack.v[m->stack.n - n - 1].list;
-    m->stack.n -= n;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = append(m, dict, m->stack.v[m->stack.n + i]);
-    return rc;
-}
-
-static int append_items(struct machine *m, size_t n)
-{
-    if (m->stack.n - floor_of(m) < n + 1 || m->stack.v[m->stack.n - n - 1].kind != TUPLE)
-        return bad(m, "elements without a list");
+    if (m->stack.n - floor_of(m) < n + 1 || m->stack.v[m->stack.n - n - 1].kind != kind)
+        return bad(m, complaint);
     struct list *list = m->stack.v[m->stack.n - n - 1].list;
     m->stack.n -= n;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = append(m, list, m->stack.v[m->stack.n + i]);
     return rc;
+}
+
+static int set_items(struct machine *m, size_t n)
+{
+    return n % 2 ? bad(m, "items without a dictionary") : put_items(m, n, DICT, "items without a dictionary");
+}
+
+static int append_items(struct machine *m, size_t n)
+{
+    return put_items(m, n, TUPLE, "elements without a list");
 }
 
 /* ---- arguments of instructions ---- */

@@ -262,39 +262,48 @@ static int is_there(struct store *s, struct remote *r, const struct artifact_fil
     return rc > 0 ? 0 : rc < 0 ? rc : err_set(e, ERR_NOTFOUND, "%s/%s is gone", remote_name(r), url);
 }
 
-int transfer_look(struct store *s, struct remote *r, const struct digest *key, const struct progress *p, struct record **out, struct err *e)
+/* The record that the server has under a key; url: its path there, for messages. */
+static int get_record(struct remote *r, const struct digest *key, const struct progress *p, char url[80], struct record **out, struct err *e)
 {
     struct buf b = {0};
-    char url[80];
-    *out = NULL;
     path_of(url, "ac", key);
     int rc = remote_get(r, url, RECORD_MOST, &b, p, e);
-    struct record *rec = rc == 0 ? unpack(key, &b) : NULL;
-    if (rc == 0 && !rec)
+    *out = rc == 0 ? unpack(key, &b) : NULL;
+    if (rc == 0 && !*out)
         rc = err_set(e, ERR_DAMAGED, "%s/%s: not a record of this key", remote_name(r), url);
+    buf_release(&b);
+    return rc;
+}
+
+/* The record goes to the caller when all of it is there. */
+static int hand_over(int rc, struct record *rec, struct record **out)
+{
+    if (rc != 0) {
+        record_free(rec);
+        rec = NULL;
+    }
+    *out = rec;
+    return rc;
+}
+
+int transfer_look(struct store *s, struct remote *r, const struct digest *key, const struct progress *p, struct record **out, struct err *e)
+{
+    char url[80];
+    struct record *rec;
+    int rc = get_record(r, key, p, url, &rec, e);
     for (size_t i = 0; rc == 0 && i < rec->n_out; i++)
         for (size_t k = 0; rc == 0 && k < rec->out[i].n; k++)
             rc = is_there(s, r, &rec->out[i].files[k], p, e);
-    buf_release(&b);
-    if (rc == 0)
-        *out = rec;
-    else
-        record_free(rec);
-    return rc;
+    return hand_over(rc, rec, out);
 }
 
 int transfer_pull(struct store *s, struct remote *r, const struct digest *key, const struct patience *patience, const struct progress *p,
                   struct record **out, struct err *e)
 {
-    struct buf b = {0};
     struct pace pace = {0};
     char url[80];
-    *out = NULL;
-    path_of(url, "ac", key);
-    int rc = remote_get(r, url, RECORD_MOST, &b, p, e);
-    struct record *rec = rc == 0 ? unpack(key, &b) : NULL;
-    if (rc == 0 && !rec)
-        rc = err_set(e, ERR_DAMAGED, "%s/%s: not a record of this key", remote_name(r), url);
+    struct record *rec;
+    int rc = get_record(r, key, p, url, &rec, e);
     if (rc == 0)
         pace_begin(&pace, p, patience, rec);
     for (size_t i = 0; rc == 0 && i < rec->n_out; i++)
@@ -304,12 +313,7 @@ int transfer_pull(struct store *s, struct remote *r, const struct digest *key, c
             if (rc == ERR_NOTFOUND) /* evicted there: a miss */
                 err_prefix(e, "%s/%s names a file that is gone", remote_name(r), url);
         }
-    buf_release(&b);
-    if (rc == 0)
-        *out = rec;
-    else
-        record_free(rec);
-    return rc;
+    return hand_over(rc, rec, out);
 }
 
 /* ---- sending ---- */
