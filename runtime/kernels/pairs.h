@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 enum { PAIRS_WIDE = 32, PAIRS_NARROW = 12 };
 
@@ -31,18 +30,16 @@ void pairs_lay(uint32_t *out, size_t stride, size_t columns, const uint16_t *src
 
 enum { PAIRS_AHEAD = 8 }; /* steps of the panel that are asked of the second-level cache ahead of their use */
 
-/* sum (M, 32) += M rows, the pairs of row i at a + i * row + p * step (bytes), times a wide panel. M: a constant. */
-PAIRS_INLINE void pairs_add(__m512 sum[PAIRS_NARROW][2], const uint32_t *panel, const char *a, size_t row, size_t step, size_t pairs, const int M)
+/* sum (M, 32) += M columns of a narrow panel times a wide panel. M: a constant. */
+PAIRS_INLINE void pairs_add(__m512 sum[PAIRS_NARROW][2], const uint32_t *panel, const uint32_t *narrow, size_t pairs, const int M)
 {
-    for (size_t p = 0; p < pairs; p++, panel += PAIRS_WIDE, a += step) {
+    for (size_t p = 0; p < pairs; p++, panel += PAIRS_WIDE, narrow += PAIRS_NARROW) {
         _mm_prefetch((const char *)(panel + PAIRS_AHEAD * PAIRS_WIDE), _MM_HINT_T0);
         _mm_prefetch((const char *)(panel + PAIRS_AHEAD * PAIRS_WIDE + PAIRS_WIDE / 2), _MM_HINT_T0);
         __m512bh low = (__m512bh)_mm512_load_si512(panel), high = (__m512bh)_mm512_load_si512(panel + PAIRS_WIDE / 2);
 #pragma GCC unroll 12
         for (int i = 0; i < M; i++) {
-            int32_t pair;
-            memcpy(&pair, a + (size_t)i * row, sizeof pair);
-            __m512bh v = (__m512bh)_mm512_set1_epi32(pair);
+            __m512bh v = (__m512bh)_mm512_set1_epi32((int32_t)narrow[i]);
             sum[i][0] = _mm512_dpbf16_ps(sum[i][0], low, v);
             sum[i][1] = _mm512_dpbf16_ps(sum[i][1], high, v);
         }

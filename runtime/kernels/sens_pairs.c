@@ -65,7 +65,7 @@ PAIRS_INLINE void tile_of(const struct tile *t, const int M)
 #pragma GCC unroll 12
         for (int i = 0; i < M; i++)
             sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-        pairs_add(sum, t->panel + at * PAIRS_WIDE, (const char *)(t->narrow + at * PAIRS_NARROW), 4, 4 * PAIRS_NARROW, pairs, M);
+        pairs_add(sum, t->panel + at * PAIRS_WIDE, t->narrow + at * PAIRS_NARROW, pairs, M);
 #pragma GCC unroll 12
         for (int i = 0; i < M; i++) {
             const char *w = t->W + (size_t)i * ldw;

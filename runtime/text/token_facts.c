@@ -8,8 +8,6 @@
 #include "runtime/text/pieces.h"
 #include "runtime/text/token_lists.h"
 
-enum { MAX_ID = 1 << 24 };
-
 /* A length, or all ones where there is no such id, and the text. */
 static void add_text(struct sha *s, struct str text)
 {
@@ -54,9 +52,19 @@ static struct js *facts(const struct str *texts, size_t n, struct js *added, str
     return NULL;
 }
 
-static int put(struct str *texts, int64_t id, struct str text, size_t *n, const char *what, struct err *e)
+/* What facts says of them when rc is 0. Takes over both. */
+static struct js *finish(int rc, struct str *texts, size_t n, struct js *added, struct err *e)
 {
-    if (id < 0 || id >= MAX_ID)
+    struct js *out = rc == 0 ? facts(texts, n, js_ref(added), e) : NULL;
+    js_free(added);
+    free(texts);
+    return out;
+}
+
+/* texts: of `ids` tokens. */
+static int put(struct str *texts, int64_t ids, int64_t id, struct str text, size_t *n, const char *what, struct err *e)
+{
+    if (id < 0 || id >= ids)
         return err_set(e, ERR_INPUT, "%s: the token \"%.60s\" has the id %lld", what, text.p ? text.p : "", (long long)id);
     texts[id] = text;
     *n = (size_t)id + 1 > *n ? (size_t)id + 1 : *n;
@@ -73,26 +81,23 @@ static struct js *from_lists(const struct token_lists *l, const struct js *added
         int64_t id = js_int(js_get(js_at(added_tokens, i), "id"), -1);
         most = id > most ? id : most;
     }
-    most = most < MAX_ID ? most : MAX_ID - 1;
-    struct str *texts = calloc((size_t)most + 1, sizeof *texts);
-    struct js *added = js_object(), *out = NULL;
-    int rc = texts && added ? 0 : err_nomem(e, (unsigned long long)most * sizeof *texts, "a vocabulary");
+    int64_t ids = token_lists_ids(l->n_vocab + n_added);
+    ids = most < ids ? most + 1 : ids;
+    struct str *texts = calloc((size_t)ids, sizeof *texts);
+    struct js *added = js_object();
+    int rc = texts && added ? 0 : err_nomem(e, (unsigned long long)ids * sizeof *texts, "a vocabulary");
     for (size_t i = 0; rc == 0 && i < l->n_vocab; i++)
-        rc = put(texts, l->vocab[i].id, l->vocab[i].text, &n, what, e);
+        rc = put(texts, ids, l->vocab[i].id, l->vocab[i].text, &n, what, e);
     for (size_t i = 0; rc == 0 && i < n_added; i++) {
         const struct js *t = js_at(added_tokens, i), *content = js_get(t, "content");
         if (js_kind(content) != JS_STRING)
             rc = err_set(e, ERR_INPUT, "%s: added_tokens: element %zu has no \"content\"", what, i);
         if (rc == 0)
-            rc = put(texts, js_int(js_get(t, "id"), -1), js_str(content), &n, what, e);
+            rc = put(texts, ids, js_int(js_get(t, "id"), -1), js_str(content), &n, what, e);
         if (rc == 0 && js_set(added, js_cstr(content), js_ref(js_get(t, "id"))) != 0)
             rc = err_nomem(e, 64, "added tokens");
     }
-    if (rc == 0)
-        out = facts(texts, n, js_ref(added), e);
-    js_free(added);
-    free(texts);
-    return out;
+    return finish(rc, texts, n, added, e);
 }
 
 /* Other kinds than BPE are refused by who encodes texts; here nothing is known of them. */
@@ -138,7 +143,7 @@ struct js *token_facts_list(const struct js *tokens, const struct js *types, str
     while (n && js_int(js_at(types, n - 1), PIECE_NORMAL) == PIECE_UNUSED)
         n--;
     struct str *texts = calloc(n + 1, sizeof *texts);
-    struct js *added = js_object(), *out = NULL;
+    struct js *added = js_object();
     int rc = texts && added ? 0 : err_nomem(e, n * sizeof *texts, "a vocabulary");
     for (size_t i = 0; rc == 0 && i < n; i++) {
         int64_t type = js_int(js_at(types, i), PIECE_NORMAL);
@@ -147,9 +152,5 @@ struct js *token_facts_list(const struct js *tokens, const struct js *types, str
         if (text && (type == PIECE_CONTROL || type == PIECE_USER || type == PIECE_UNKNOWN) && js_set(added, text, js_new_int((int64_t)i)) != 0)
             rc = err_nomem(e, 64, "added tokens");
     }
-    if (rc == 0)
-        out = facts(texts, n, js_ref(added), e);
-    js_free(added);
-    free(texts);
-    return out;
+    return finish(rc, texts, n, added, e);
 }

@@ -341,3 +341,9 @@ int token_lists_read(const struct js *model, const char *what, struct token_list
     }
     return 0;
 }
+
+int64_t token_lists_ids(size_t n_tokens)
+{
+    static const size_t most = (size_t)1 << 24;
+    return n_tokens < most / 4 - 1024 ? (int64_t)(4 * n_tokens + 4096) : (int64_t)most;
+}

@@ -24,6 +24,9 @@ struct token_lists {
 };
 void token_lists_release(struct token_lists *l);
 
+/* Tables are as long as the largest id: of so many tokens an id from here on is not believed. */
+int64_t token_lists_ids(size_t n_tokens);
+
 /* 1: the lists are read, and *rest is the text without them; 0: not the usual form; ERR_NOMEM. */
 int token_lists_scan(struct str json, struct token_lists *out, struct buf *rest, struct err *e);
 /* From the JSON value of "model". */

@@ -11,17 +11,14 @@
 #include "runtime/text/token_lists.h"
 #include "runtime/text/utf8.h"
 
-enum { MAX_ID = 1 << 24 };
-
 static int read_vocab(struct tokenizer *t, const struct token_lists *l, const char *what, struct err *e)
 {
     int64_t largest = -1;
     if (l->n_vocab == 0)
         return err_set(e, ERR_INPUT, "%s: model.vocab should be an object of tokens and ids", what);
-    if (l->n_vocab > MAX_ID || text_map_init(&t->bpe.vocab, l->n_vocab) < 0)
+    int64_t most = token_lists_ids(l->n_vocab);
+    if ((int64_t)l->n_vocab > most || text_map_init(&t->bpe.vocab, l->n_vocab) < 0)
         return err_nomem(e, l->n_vocab * sizeof(struct text_slot), "a vocabulary");
-    /* tables are as long as the largest id: one that is far beyond the number of tokens is not believed */
-    int64_t most = (int64_t)(4 * l->n_vocab + 4096) < MAX_ID ? (int64_t)(4 * l->n_vocab + 4096) : MAX_ID;
     for (size_t i = 0; i < l->n_vocab; i++) {
         const struct listed_token *x = &l->vocab[i];
         int32_t old;
