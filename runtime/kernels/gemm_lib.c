@@ -88,7 +88,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static dnnl_engine_t engine;
 static dnnl_stream_t stream; /* CPU streams have no state: calls return when the work is done */
 static struct err start_error; /* why there is no engine; code 0: there is */
-static bool has_bf16, has_tiles;
+static bool has_bf16, has_tiles, has_lanes;
 
 static void start(void)
 {
@@ -101,9 +101,10 @@ static void start(void)
     if (rc != dnnl_success)
         err_set(&start_error, ERR_INTERNAL, "oneDNN cannot start on this machine (status %d)", (int)rc);
     unsigned isa = (unsigned)nn.dnnl_get_effective_cpu_isa(), need = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
-    unsigned tiles = (unsigned)dnnl_cpu_isa_avx512_core_amx;
+    unsigned tiles = (unsigned)dnnl_cpu_isa_avx512_core_amx, lanes = (unsigned)dnnl_cpu_isa_avx512_core;
     has_bf16 = (isa & need) == need;
     has_tiles = (isa & tiles) == tiles;
+    has_lanes = (isa & lanes) == lanes;
 }
 
 static int started(struct err *e)
@@ -133,6 +134,12 @@ bool lib_has_tiles(void)
     return has_tiles;
 }
 
+bool lib_has_lanes(void)
+{
+    pthread_once(&once, start);
+    return has_lanes;
+}
+
 const char *gemm_version(void)
 {
     static char text[128];
@@ -141,11 +148,10 @@ const char *gemm_version(void)
     if (start_error.code)
         return start_error.msg;
     const dnnl_version_t *v = nn.dnnl_version();
-    unsigned isa = (unsigned)nn.dnnl_get_effective_cpu_isa(), core = (unsigned)dnnl_cpu_isa_avx512_core;
-    const char *name = has_tiles              ? "avx512_core_amx"
-                       : has_bf16             ? "avx512_core_bf16"
-                       : (isa & core) == core ? "avx512_core"
-                                              : "avx2 or less";
+    const char *name = has_tiles   ? "avx512_core_amx"
+                       : has_bf16  ? "avx512_core_bf16"
+                       : has_lanes ? "avx512_core"
+                                   : "avx2 or less";
     pthread_mutex_lock(&once_text);
     if (!text[0]) {
         char number[24] = ""; /* of "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */

@@ -28,5 +28,6 @@ size_t lib_layout_bytes(const struct lib_layout *l);
 int lib_pack(const struct lib_layout *l, const void *src, size_t rs, size_t cs, void *packed, struct err *e);
 bool lib_has_bf16(void);  /* what the library says; gemm_has_bf16 need not load it */
 bool lib_has_tiles(void); /* AMX */
+bool lib_has_lanes(void); /* AVX-512 F, BW, VL and DQ */
 
 #endif

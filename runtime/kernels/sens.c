@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * sens: blocks of S, BLOCK x BLOCK, one work item each. For every sequence the block of its gradient is made by one product
- * in the worker's scratch and folded into S while both are in the second-level cache. On tile units (AMX) X is arranged
- * once for the whole call, dY^T for a group of rows at a time (gemm_blocked); with AVX-512 BF16 alone sens_pairs does all of it;
- * elsewhere the library reads both in place.
+ * sens: with AVX-512, and for bf16 with its bf16 instructions or tile units (AMX), sens_fused does all of it. Elsewhere: blocks of S,
+ * BLOCK x BLOCK, one work item each; for every sequence the block of its gradient is made by one product of the library in the worker's
+ * scratch and folded into S while both are in the second-level cache.
  */
 #include "runtime/kernels/sens.h"
 
@@ -14,17 +13,15 @@
 #include "runtime/exec/par.h"
 #include "runtime/kernels/convert.h"
 #include "runtime/kernels/gemm.h"
-#include "runtime/kernels/gemm_blocked.h"
-#include "runtime/kernels/pairs.h"
 #include "runtime/kernels/scratch.h"
-#include "runtime/kernels/sens_pairs.h"
+#include "runtime/kernels/sens_fused.h"
 #include "runtime/kernels/vmath.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
-enum { BLOCK = BAND, ROWS_SLAB = 64, GROUP_BYTES = 48 << 20, OWN_BYTES = 64 << 20 };
+enum { BLOCK = 256, OWN_BYTES = 64 << 20 };
 
 struct job {
     const struct sens_out *out;
@@ -36,15 +33,8 @@ struct job {
     size_t row0, group; /* rows of this round */
     float *S;           /* of row s_row; the caller's, or of this round */
     size_t lds, s_row;
-    struct arranged *seq;  /* of each sequence; NULL: in place */
     unsigned *finished;    /* of each block of rows of the round: how many of its columns' blocks are done */
     struct first_err err;
-};
-
-/* One sequence's operands: bands of X, and dY^T of the round's rows. */
-struct arranged {
-    struct blocked b; /* unset for an empty sequence */
-    char *x, *dy;
 };
 
 VECTOR static void fold(float *restrict S, const float *restrict W, const float *restrict G, size_t n)
@@ -112,10 +102,6 @@ static void fold_block(const struct job *j, float *S, const char *W, const float
 static int gradient(const struct job *j, int s, size_t r0, size_t rows, size_t c0, size_t cols, float *G, struct err *e)
 {
     size_t t0 = (size_t)j->cu[s], T = (size_t)j->cu[s + 1] - t0, es = dtype_size(j->t);
-    if (j->seq) {
-        const struct arranged *q = &j->seq[s];
-        return blocked_multiply(&q->b, c0 / BAND, q->x + c0 / BAND * q->b.band_bytes, q->dy, j->group, r0, rows, G, e);
-    }
     const char *dy = j->dy + (t0 * j->ldy + j->row0 + r0) * es, *x = j->x + (t0 * j->ldx + c0) * es;
     return gemm_serial(GEMM_TN, rows, cols, T, j->t, dy, j->ldy, x, j->ldx, false, G, cols, e);
 }
@@ -154,64 +140,6 @@ static void one_block(void *u, size_t i)
         first_err_put(&j->err, &e);
 }
 
-/* Item: (sequence, band of X). */
-static void arrange_x(void *u, size_t i)
-{
-    struct job *j = u;
-    size_t s = i / j->col_blocks, band = i % j->col_blocks;
-    const struct arranged *q = &j->seq[s];
-    struct err e = {0};
-    if (j->cu[s] == j->cu[s + 1])
-        return;
-    if (blocked_pack(&q->b, GEMM_TN, j->x + (size_t)j->cu[s] * j->ldx * dtype_size(j->t), j->ldx, band, q->x + band * q->b.band_bytes, &e))
-        first_err_put(&j->err, &e);
-}
-
-/* Item: (sequence, slab of rows). */
-static void arrange_dy(void *u, size_t i)
-{
-    struct job *j = u;
-    size_t slabs = (j->group + ROWS_SLAB - 1) / ROWS_SLAB, s = i / slabs, r = i % slabs * ROWS_SLAB;
-    const struct arranged *q = &j->seq[s];
-    if (j->cu[s] == j->cu[s + 1])
-        return;
-    blocked_rows(&q->b, GEMM_TN, q->dy, j->group, j->dy + ((size_t)j->cu[s] * j->ldy + j->row0) * dtype_size(j->t), j->ldy, r,
-                 j->group - r < ROWS_SLAB ? j->group - r : ROWS_SLAB);
-}
-
-/* Layouts, room and the arranged X of every sequence; *rows becomes the rows that a round takes. */
-static int arrange(struct job *j, size_t *rows, struct err *e)
-{
-    size_t x_bytes = 0, row_bytes = 1;
-    for (int s = 0; s < j->n_seqs; s++) {
-        struct blocked *b = &j->seq[s].b;
-        size_t T = (size_t)(j->cu[s + 1] - j->cu[s]);
-        int rc = T ? blocked_init(b, j->in, T, j->t, e) : 0;
-        if (rc)
-            return rc;
-        x_bytes += T ? b->bands * b->band_bytes : 0;
-        row_bytes += T ? blocked_row(b) * sizeof(uint16_t) : 0;
-    }
-    size_t most = GROUP_BYTES / row_bytes / BLOCK * BLOCK;
-    *rows = most < BLOCK ? BLOCK : most;
-    if (*rows > j->rows)
-        *rows = j->rows;
-    char *p = scratch_get(SCRATCH_CALL, x_bytes + *rows * row_bytes, e);
-    if (!p)
-        return e->code;
-    char *dy = p + x_bytes;
-    for (int s = 0; s < j->n_seqs; s++)
-        if (j->cu[s] != j->cu[s + 1]) {
-            struct arranged *q = &j->seq[s];
-            q->x = p;
-            q->dy = dy;
-            p += q->b.bands * q->b.band_bytes;
-            dy += *rows * blocked_row(&q->b) * sizeof(uint16_t);
-        }
-    par_for((size_t)j->n_seqs * j->col_blocks, arrange_x, j);
-    return first_err_get(&j->err, e);
-}
-
 /* Rows of a round whose scores nobody else keeps. */
 static size_t own_rows(size_t rows, size_t in)
 {
@@ -235,52 +163,35 @@ static int run_rounds(struct job *j, size_t round, struct err *e)
         j->s_row = j->out->S ? 0 : j->row0;
         if (j->finished)
             memset(j->finished, 0, (j->group + BLOCK - 1) / BLOCK * sizeof *j->finished);
-        if (j->seq)
-            par_for((size_t)j->n_seqs * ((j->group + ROWS_SLAB - 1) / ROWS_SLAB), arrange_dy, j);
         par_for((j->group + BLOCK - 1) / BLOCK * j->col_blocks, one_block, j);
         rc = first_err_get(&j->err, e);
     }
     return rc;
 }
 
-static bool by_pairs(enum dtype t)
-{
-    return t == DT_BF16 && !blocked_pays(t) && pairs_pay();
-}
-
 int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x, size_t ldx,
               enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e)
 {
-    if (by_pairs(t) && n_seqs > 0)
-        return sens_pairs(&(struct sens_call){out, W, wt, dy, x, ldw, ldy, ldx, rows, in, n_seqs, seq_cu}, e);
+    const struct sens_kernel *fused = sens_kernel(t);
+    if (fused && n_seqs > 0)
+        return sens_fused(fused, &(struct sens_call){out, W, wt, dy, x, ldw, ldy, ldx, rows, in, n_seqs, seq_cu}, e);
     struct job j = {.out = out, .W = W, .dy = dy, .x = x, .wt = wt, .t = t, .ldw = ldw, .ldy = ldy, .ldx = ldx, .rows = rows,
                     .in = in, .n_seqs = n_seqs, .cu = seq_cu, .S = out->S, .lds = out->S ? out->lds : in};
     j.col_blocks = (in + BLOCK - 1) / BLOCK;
-    size_t round = rows, blocks = (rows + BLOCK - 1) / BLOCK;
+    size_t blocks = (rows + BLOCK - 1) / BLOCK;
     int rc = 0;
     if (out->done && !(j.finished = malloc((blocks + 1) * sizeof *j.finished)))
         return err_nomem(e, blocks * sizeof *j.finished, "blocks of scores");
-    if (blocked_pays(t) && rows && in && n_seqs > 0) {
-        j.seq = calloc((size_t)n_seqs, sizeof *j.seq);
-        rc = j.seq ? arrange(&j, &round, e) : err_nomem(e, (size_t)n_seqs * sizeof *j.seq, "the sequences' operands");
-    }
-    if (!rc && rows && in)
-        rc = run_rounds(&j, round, e);
-    free(j.seq);
+    if (rows && in)
+        rc = run_rounds(&j, rows, e);
     free(j.finished);
     return rc;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 uint64_t sens_memory(enum dtype t, size_t tokens, size_t rows, size_t in, int n_threads)
 {
-    uint64_t row = (uint64_t)in * sizeof(float), own = least(OWN_BYTES, rows * row), blocks = least((uint64_t)n_threads * BLOCK, rows) * row;
-    uint64_t x = (uint64_t)tokens * in * sizeof(uint16_t), dy = least(GROUP_BYTES, (uint64_t)tokens * rows * sizeof(uint16_t));
-    return t == DT_BF16 && gemm_has_bf16() ? x + dy + (own > blocks ? own : blocks) : own;
+    uint64_t all = (uint64_t)rows * in * sizeof(float);
+    return sens_kernel(t) ? sens_fused_memory(t, tokens, rows, in, n_threads) : all < OWN_BYTES ? all : OWN_BYTES;
 }
 
 int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,
