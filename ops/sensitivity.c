@@ -596,7 +596,7 @@ static const struct param_def params[] = {
 
 const struct op op_sensitivity = {
     .name = "sensitivity",
-    .version = 4,
+    .version = 5,
     .summary = "Score every parameter of the teacher on seed samples: sum of |W * dL/dW|",
     .doc = "The loss of a sample is the mean cross entropy over its target tokens; the absolute value is taken per "
            "sample, before the sum. All samples go through "

@@ -23,7 +23,7 @@ void dgesvd_(const char *jobu, const char *jobvt, const int *m, const int *n, do
              double *u, const int *ldu, double *vt, const int *ldvt, double *work, const int *lwork, int *info);
 
 #define BLAS_CALLS(X)                                                                                                             \
-    X(cblas_sgemm) X(cblas_dgemm) X(cblas_dger) X(openblas_get_config) X(openblas_get_corename) X(openblas_set_num_threads) X(dsyevr_) X(dgeqrf_) \
+    X(cblas_sgemm) X(cblas_dgemm) X(cblas_dger) X(cblas_dsyrk) X(openblas_get_config) X(openblas_get_corename) X(openblas_set_num_threads) X(dsyevr_) X(dgeqrf_) \
     X(dorgqr_) X(dgesvd_)
 
 struct blas_calls {

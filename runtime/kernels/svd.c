@@ -13,11 +13,13 @@
 #include "runtime/kernels/vmath.h"
 
 enum {
-    CHUNK = 512,    /* lines of the long side converted to f64 at a time */
-    TILE = 256,     /* of the Gram matrix */
+    CHUNK = 1024,   /* lines of the long side converted to f64 at a time */
+    TILE = 512,     /* of the Gram matrix, at most */
     SMALL = 320,    /* up to this size LAPACK's eigensolver is as fast as Lanczos */
     BLOCK_MIN = 16, /* Lanczos block */
     BLOCK_MAX = 64,
+    FIRST_LOOK = 4, /* blocks before Ritz vectors are looked at, and the most between two looks */
+    LOOK_MAX = 8,
 };
 
 /* The matrix seen with its long side as p lines of q elements: p >= q. along: the elements of a line are contiguous. */
@@ -106,8 +108,8 @@ static void fill(struct piece *c, const struct lines *l, size_t first)
 
 struct gram {
     const struct piece *c;
-    double *g; /* (q, q); tiles on and above the diagonal */
-    size_t tiles;
+    double *g;           /* (q, q); tiles on and above the diagonal */
+    size_t tile, tiles;
 };
 
 static void gram_tile(void *u, size_t t)
@@ -116,12 +118,16 @@ static void gram_tile(void *u, size_t t)
     size_t q = x->c->l->q, i = 0;
     while (t >= x->tiles - i)
         t -= x->tiles - i++;
-    size_t j = i + t, r = i * TILE, c = j * TILE, h = q - r < TILE ? q - r : TILE, w = q - c < TILE ? q - c : TILE,
+    size_t j = i + t, r = i * x->tile, c = j * x->tile, h = q - r < x->tile ? q - r : x->tile, w = q - c < x->tile ? q - c : x->tile,
            ld = piece_ld(x->c);
     bool along = x->c->l->along;
     const double *a = x->c->x + (along ? r : r * ld), *b = x->c->x + (along ? c : c * ld);
-    blas.cblas_dgemm(CblasRowMajor, along ? CblasTrans : CblasNoTrans, along ? CblasNoTrans : CblasTrans, (int)h, (int)w,
-                (int)x->c->n, 1.0, a, (int)ld, b, (int)ld, 1.0, x->g + r * q + c, (int)q);
+    double *g = x->g + r * q + c;
+    if (i == j)
+        blas.cblas_dsyrk(CblasRowMajor, CblasUpper, along ? CblasTrans : CblasNoTrans, (int)h, (int)x->c->n, 1.0, a, (int)ld, 1.0, g, (int)q);
+    else
+        blas.cblas_dgemm(CblasRowMajor, along ? CblasTrans : CblasNoTrans, along ? CblasNoTrans : CblasTrans, (int)h, (int)w, (int)x->c->n, 1.0,
+                         a, (int)ld, b, (int)ld, 1.0, g, (int)q);
 }
 
 static void mirror(double *g, size_t q)
@@ -135,7 +141,8 @@ static void mirror(double *g, size_t q)
 static int gram_matrix(const struct lines *l, double *g, double *buf, struct err *e)
 {
     struct piece c = {.x = buf};
-    struct gram x = {&c, g, (l->q + TILE - 1) / TILE};
+    struct gram x = {.c = &c, .g = g, .tiles = (l->q + TILE - 1) / TILE};
+    x.tile = (l->q + x.tiles - 1) / x.tiles;
     for (size_t first = 0; first < l->p; first += CHUNK) {
         fill(&c, l, first);
         par_for(x.tiles * (x.tiles + 1) / 2, gram_tile, &x);
@@ -284,7 +291,7 @@ static void krylov_release(struct krylov *k)
 static int krylov_init(struct krylov *k, const double *g, size_t q, size_t r, struct err *e)
 {
     size_t b = r + 4 < BLOCK_MIN ? BLOCK_MIN : r + 4 > BLOCK_MAX ? BLOCK_MAX : r + 4, max = 24 * b + 8 * r;
-    max = max < q / 2 ? max : q / 2;
+    max = max < q / 4 * 3 ? max : q / 4 * 3;
     max -= max % b;
     size_t wide = r + 1 > b ? r + 1 : b;
     *k = (struct krylov){.g = g, .q = q, .b = b, .max = max};
@@ -323,9 +330,9 @@ static int append(struct krylov *k, double *block, struct err *e)
     return 0;
 }
 
-/* Ritz pairs of the basis; *done when the span of the r leading ones is good to about 1e-8 (residual over gap), or as
- * good as f64 can tell. z (q, r): the vectors. */
-static int ritz(struct krylov *k, size_t r, double *z, bool *done, struct err *e)
+/* Ritz pairs of the basis. *far: the residual over what it should be: 1e-7 of the gap below the r leading ones, so that the sine of the
+ * angle between their span and the exact one is at most sqrt(r) 1e-7, or as good as f64 can tell. z (q, r): the vectors. */
+static int ritz(struct krylov *k, size_t r, double *z, double *far, struct err *e)
 {
     size_t n = k->k;
     for (size_t j = 0; j < n; j++) /* the lower triangle, from the columns above the diagonal */
@@ -346,8 +353,17 @@ static int ritz(struct krylov *k, size_t r, double *z, bool *done, struct err *e
         }
         worst = sqrt(sum) > worst ? sqrt(sum) : worst;
     }
-    *done = worst <= 1e-8 * gap || worst <= 1e-14 * k->w[0] || k->w[0] <= 0;
+    double goal = fmax(1e-7 * gap, 1e-14 * k->w[0]);
+    *far = worst <= goal || k->w[0] <= 0 ? 0 : worst / goal;
     return 0;
+}
+
+/* Blocks until it is worth looking again, when `far` was `before` some blocks ago: convergence is taken for geometric. */
+static size_t look_again(double before, double far, size_t blocks)
+{
+    double each = before > far ? log(before / far) / (double)blocks : 0;
+    double need = each > 0 ? ceil(log(far) / each) : LOOK_MAX;
+    return need < 1 ? 1 : need > LOOK_MAX ? LOOK_MAX : (size_t)need;
 }
 
 /* The r leading eigenvectors of g, column-major (q, r). *done is false when the basis filled up first. */
@@ -363,12 +379,20 @@ static int lanczos(const double *g, size_t q, size_t r, double *z, bool *done, s
         goto out;
     for (size_t i = 0; i < q * k.b; i++)
         block[i] = rng_normal(0x5eed, 0x73766400, i);
-    for (size_t step = 0; k.k + k.b <= k.max && !*done; step++) {
+    double before = 0, far = 0;
+    for (size_t look = FIRST_LOOK, last = 0; k.k + k.b <= k.max && !*done;) {
         if ((rc = append(&k, block, e)))
             goto out;
         memcpy(block, k.image + (k.k - k.b) * q, q * k.b * sizeof *block);
-        if (k.k > r && (step % 3 == 2 || k.k + k.b > k.max) && (rc = ritz(&k, r, z, done, e)))
+        size_t blocks = k.k / k.b;
+        if (k.k <= r || (blocks < look && k.k + k.b <= k.max))
+            continue;
+        if ((rc = ritz(&k, r, z, &far, e)))
             goto out;
+        *done = far == 0;
+        look = blocks + (before > 0 && !*done ? look_again(before, far, blocks - last) : FIRST_LOOK);
+        before = far;
+        last = blocks;
     }
 out:
     krylov_release(&k);

@@ -3,7 +3,7 @@
  * svd: the leading singular triplets of a matrix, and its leading QR columns, in f64 (method.md 4). The one file that
  * knows LAPACK (OpenBLAS).
  *
- * The Gram matrix of the shorter side is added up in f64 over pieces of 512 lines, its leading eigenvectors come from
+ * The Gram matrix of the shorter side is added up in f64 over pieces of 1024 lines, its leading eigenvectors come from
  * LAPACK (small ones) or from block Lanczos with full reorthogonalisation, checked by residual against the gap (LAPACK
  * again when it does not converge), and the triplets from QR and SVD of the projected matrix, so that small singular
  * values do not suffer from the squaring: |M - U_r S_r V_r^T| is at most 1.0001 times the least possible, plus 1e-8 |M| (Frobenius). All library calls are single-threaded; the bytes do not depend on the number
