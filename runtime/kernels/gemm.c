@@ -19,7 +19,7 @@
 #include "runtime/kernels/gemm_lib.h"
 #include "runtime/kernels/scratch.h"
 
-enum { TILE_ROWS = 512, TILE_COLS = 256, TILE_COLS_FEW = 128, FEW_ROWS = 256 };
+enum { TILE_ROWS = 512, TILE_COLS = 256, TILE_COLS_FEW = 128, TILE_COLS_MANY = 512, FEW_ROWS = 256, MANY_ROWS = 2048 };
 
 static void zero_rows(float *c, size_t ldc, size_t m, size_t n)
 {
@@ -119,7 +119,7 @@ int gemm(enum gemm_form f, size_t m, size_t n, size_t k, enum dtype t, const voi
     int rc = blocked_gemm(&j.s, a, b, c, e);
     if (rc <= 0)
         return rc;
-    j.cols = m <= FEW_ROWS ? TILE_COLS_FEW : TILE_COLS;
+    j.cols = m <= FEW_ROWS ? TILE_COLS_FEW : m < MANY_ROWS ? TILE_COLS : TILE_COLS_MANY;
     return run_job(&j, e);
 }
 
