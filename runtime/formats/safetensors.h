@@ -54,7 +54,8 @@ int st_write_begin(struct st_writer *w, struct err *e);             /* sorts the
 size_t st_writer_count(const struct st_writer *w);
 const struct tensor *st_writer_at(const struct st_writer *w, size_t i); /* after begin: in the order of writing */
 int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e); /* consecutive data */
-/* Or any order: the bytes of tensor `name` from `at` on. Not mixed with st_write. Thread-safe between tensors. */
+/* Or any order: the bytes of tensor `name` from `at` on. Not mixed with st_write. Any thread; when all calls
+ * have returned all is written, or one of them has returned the error. */
 int st_write_at(struct st_writer *w, const char *name, size_t at, const void *p, size_t bytes, struct err *e);
 int st_write_end(struct st_writer *w, struct err *e); /* synced */
 void st_writer_unsynced(struct st_writer *w); /* st_write_end need not wait for the disk: the file is scratch, or the caller syncs it */

@@ -14,6 +14,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/json.h"
+#include "runtime/base/turns.h"
 #include "runtime/formats/safetensors.h"
 
 enum { GATHER = 1 << 16, LARGE = 1 << 20 };
@@ -21,6 +22,7 @@ enum { GATHER = 1 << 16, LARGE = 1 << 20 };
 struct st_writer {
     char *path, *tmp;
     int fd;
+    struct turns *turns; /* of fd */
     struct arena arena;
     struct tensor *tensors;
     size_t n, cap;
@@ -50,6 +52,10 @@ static int open_writer(const char *path, char *tmp, bool keep, struct st_writer 
         w->keep = true; /* there is nothing to remove */
         st_writer_free(w);
         return rc;
+    }
+    if (turns_new(w->fd, w->path, &w->turns, e)) {
+        st_writer_free(w);
+        return e->code;
     }
     *out = w;
     return 0;
@@ -110,20 +116,6 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
-static int write_at(struct st_writer *w, size_t at, const void *p, size_t n, struct err *e)
-{
-    for (size_t done = 0; done < n;) {
-        size_t piece = n - done < (1u << 30) ? n - done : (1u << 30);
-        ssize_t k = pwrite(w->fd, (const char *)p + done, piece, (off_t)(at + done));
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0)
-            return err_errno(e, "%s: write", w->path);
-        done += (size_t)k;
-    }
-    return 0;
-}
-
 static void header_text(const struct st_writer *w, struct buf *b)
 {
     buf_put(b, "01234567", 8); /* its length, later */
@@ -171,7 +163,7 @@ static int begin_file(struct st_writer *w, const void *head, size_t n, struct er
             return err_errno(e, "%s: %zu bytes", w->path, w->data_at + w->data_n);
         }
     }
-    return write_at(w, 0, head, n, e);
+    return turns_write(w->turns, 0, head, n, e);
 }
 
 int st_write_begin(struct st_writer *w, struct err *e)
@@ -212,7 +204,7 @@ const struct tensor *st_writer_at(const struct st_writer *w, size_t i)
 
 static int flush_gathered(struct st_writer *w, struct err *e)
 {
-    int rc = write_at(w, w->data_at + w->written - w->gathered.n, w->gathered.p, w->gathered.n, e);
+    int rc = turns_write(w->turns, w->data_at + w->written - w->gathered.n, w->gathered.p, w->gathered.n, e);
     buf_clear(&w->gathered);
     return rc;
 }
@@ -223,7 +215,7 @@ int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e)
         return err_set(e, ERR_INTERNAL, "%s: more data than the declared tensors hold", w->path);
     int rc = bytes >= GATHER || w->gathered.n >= GATHER ? flush_gathered(w, e) : 0;
     if (rc == 0 && bytes >= GATHER)
-        rc = write_at(w, w->data_at + w->written, p, bytes, e);
+        rc = turns_write(w->turns, w->data_at + w->written, p, bytes, e);
     else if (rc == 0) {
         buf_put(&w->gathered, p, bytes);
         rc = w->gathered.failed ? err_nomem(e, bytes, w->path) : 0;
@@ -239,7 +231,7 @@ int st_write_at(struct st_writer *w, const char *name, size_t at, const void *p,
     if (!t || at > t->bytes || bytes > t->bytes - at)
         return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\": %zu bytes at %zu do not fit", w->path, name, bytes, at);
     __atomic_store_n(&w->anywhere, true, __ATOMIC_RELAXED);
-    return write_at(w, t->offset + at, p, bytes, e);
+    return turns_write(w->turns, t->offset + at, p, bytes, e);
 }
 
 void st_writer_unsynced(struct st_writer *w)
@@ -269,6 +261,7 @@ void st_writer_free(struct st_writer *w)
 {
     if (!w)
         return;
+    turns_free(w->turns);
     if (w->fd >= 0)
         close(w->fd);
     if (!w->ended && w->tmp && !w->keep)

@@ -9,10 +9,11 @@
 #include <string.h>
 
 #include "runtime/exec/par.h"
+#include "runtime/kernels/convert.h"
 #include "runtime/kernels/scratch.h"
 #include "runtime/kernels/vmath.h"
 
-enum { LAY_PANELS = 8, ROUND_BYTES = 48 << 20 };
+enum { COLUMNS_MAX = 1024, LAY_PANELS = 8, ROUND_BYTES = 48 << 20 };
 
 struct job {
     const struct sens_kernel *k;
@@ -35,24 +36,26 @@ static size_t block_bytes(const struct sens_kernel *k)
     return k->tiles * k->narrow * k->columns * sizeof(float);
 }
 
-VECTOR static void fold(float *restrict S, const float *restrict W, const float *restrict sum, size_t n)
+/* A row: S (+)= |W| * sum, the sums of 32 columns side by side, then `next` further on. */
+VECTOR static void fold(float *restrict S, const float *restrict W, const float *restrict sum, size_t next, size_t n)
 {
+    for (size_t k = 0; k < n; k += SENS_WIDE, sum += next) {
+        const size_t wide = n - k < SENS_WIDE ? n - k : SENS_WIDE;
 #pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        S[i] += __builtin_fabsf(W[i]) * sum[i];
+        for (size_t i = 0; i < wide; i++)
+            S[k + i] += __builtin_fabsf(W[k + i]) * sum[i];
+    }
 }
 
 /* S = where fold has S +=. */
-VECTOR static void fold_fresh(float *restrict S, const float *restrict W, const float *restrict sum, size_t n)
+VECTOR static void fold_fresh(float *restrict S, const float *restrict W, const float *restrict sum, size_t next, size_t n)
 {
+    for (size_t k = 0; k < n; k += SENS_WIDE, sum += next) {
+        const size_t wide = n - k < SENS_WIDE ? n - k : SENS_WIDE;
 #pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        S[i] = __builtin_fabsf(W[i]) * sum[i];
-}
-
-static void fold_row(float *S, const float *W, const float *sum, size_t n, bool fresh)
-{
-    (fresh ? fold_fresh : fold)(S, W, sum, n);
+        for (size_t i = 0; i < wide; i++)
+            S[k + i] = __builtin_fabsf(W[k + i]) * sum[i];
+    }
 }
 
 /* Where the sequences end that are taken with s. */
@@ -68,17 +71,16 @@ static int together(const struct job *j, int s)
 static void multiply(const struct job *j, const struct sens_block *b, size_t row, size_t col, float *S, size_t lds)
 {
     const struct sens_call *c = j->c;
-    const bool fresh = c->out->fresh || !c->out->S;
-    const size_t narrow = j->k->narrow, high = up(b->rows, narrow) * narrow, ws = dtype_size(c->wt);
-    float w[SENS_WIDE];
-    for (size_t i = 0; i < b->rows; i++)
-        for (size_t k = 0; k < b->cols; k += SENS_WIDE) {
-            const size_t n = b->cols - k < SENS_WIDE ? b->cols - k : SENS_WIDE;
-            const char *from = (const char *)c->W + ((row + i) * c->ldw + col + k) * ws;
-            if (c->wt != DT_F32)
-                dtype_to_f32(w, from, c->wt, n);
-            fold_row(S + i * lds + col + k, c->wt == DT_F32 ? (const float *)(const void *)from : w, b->sum + k * high + i * SENS_WIDE, n, fresh);
-        }
+    const size_t narrow = j->k->narrow, next = up(b->rows, narrow) * narrow * SENS_WIDE;
+    float w[COLUMNS_MAX];
+    for (size_t i = 0; i < b->rows; i++) {
+        const void *from = (const char *)c->W + ((row + i) * c->ldw + col) * dtype_size(c->wt);
+        if (c->wt == DT_BF16)
+            convert_bf16_row(w, from, b->cols);
+        else if (c->wt == DT_F16)
+            convert_f16_row(w, from, b->cols);
+        (c->out->fresh || !c->out->S ? fold_fresh : fold)(S + i * lds + col, c->wt == DT_F32 ? from : w, b->sum + i * SENS_WIDE, next, b->cols);
+    }
 }
 
 /* Rows r0 .. of the round; S: their scores. sum: room for a block. */

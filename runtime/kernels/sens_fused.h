@@ -52,7 +52,7 @@ struct sens_kernel {
     enum dtype t;
     size_t narrow, round;     /* a sequence's words are a multiple of round */
     size_t together;          /* words of k that a block takes at a time */
-    size_t tiles, columns;    /* a block of S: tiles of rows, and columns */
+    size_t tiles, columns;    /* a block of S: tiles of rows, and columns (at most 1024) */
     void (*lay_x)(const struct sens_lay *), (*lay_dy)(const struct sens_lay *);
     void (*block)(const struct sens_block *);
     void (*begin)(void), (*end)(void); /* around the blocks of one item; NULL: nothing */
