@@ -6,6 +6,7 @@
  */
 #include "runtime/kernels/gemm_blocked.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,14 +20,23 @@
 #include <emmintrin.h>
 #endif
 
-enum { PANEL = 1024, GROUP_BYTES = 48 << 20, WORTH_ROWS = 192, STREAM_BYTES = 4 << 20, ROWS_SLAB = 64 };
+enum { BAND = 256, TILE = 256 /* rows of a work item */, PANEL = 1024, GROUP_BYTES = 48 << 20, WORTH_ROWS = 192, STREAM_BYTES = 4 << 20, ROWS_SLAB = 64 };
 
-bool blocked_pays(enum dtype t)
+struct blocked {
+    enum dtype t;
+    size_t n, k, kc, panels, last; /* widths of a panel and of the last one */
+    size_t bands, panel_bytes, band_bytes;
+    const struct lib_layout *layout[2][2]; /* [last panel][last band, when narrower] */
+};
+
+/* bf16 on tile units: worth arranging operands for one call. */
+static bool blocked_pays(enum dtype t)
 {
     return t == DT_BF16 && lib_has_tiles();
 }
 
-int blocked_init(struct blocked *b, size_t n, size_t k, enum dtype t, struct err *e)
+/* n, k > 0; t: F32, or BF16 in hardware. */
+static int blocked_init(struct blocked *b, size_t n, size_t k, enum dtype t, struct err *e)
 {
     bool tiles = blocked_pays(t);
     size_t unit = tiles ? 32 : 1, units = (k + unit - 1) / unit;
@@ -50,13 +60,15 @@ int blocked_init(struct blocked *b, size_t n, size_t k, enum dtype t, struct err
     return 0;
 }
 
-size_t blocked_width(const struct blocked *b, size_t band)
+/* Columns. */
+static size_t blocked_width(const struct blocked *b, size_t band)
 {
     size_t left = b->n - band * BAND;
     return left < BAND ? left : BAND;
 }
 
-size_t blocked_row(const struct blocked *b)
+/* Elements of one row of A, all panels. */
+static size_t blocked_row(const struct blocked *b)
 {
     return (b->panels - 1) * b->kc + b->last;
 }
@@ -98,7 +110,8 @@ static void *fill_up(const struct blocked *b, enum gemm_form f, const char *src,
     return full;
 }
 
-int blocked_pack(const struct blocked *b, enum gemm_form f, const void *src, size_t ld, size_t band, void *out, struct err *e)
+/* One band of B to out (band_bytes, 64-byte aligned): src is (n, k) for GEMM_NT, (k, n) otherwise. SCRATCH_CONVERT. */
+static int blocked_pack(const struct blocked *b, enum gemm_form f, const void *src, size_t ld, size_t band, void *out, struct err *e)
 {
     size_t w = blocked_width(b, band), es = dtype_size(b->t);
     bool nt = f == GEMM_NT;
@@ -116,7 +129,8 @@ int blocked_pack(const struct blocked *b, enum gemm_form f, const void *src, siz
     return 0;
 }
 
-int blocked_multiply(const struct blocked *b, size_t band, const void *packed, const void *a, size_t m, size_t first, size_t count,
+/* c (count, width of the band) without gaps = rows first .. of A times the band. */
+static int blocked_multiply(const struct blocked *b, size_t band, const void *packed, const void *a, size_t m, size_t first, size_t count,
                      float *c, struct err *e)
 {
     size_t w = blocked_width(b, band), es = dtype_size(b->t);
@@ -175,7 +189,9 @@ static void transpose(uint16_t *out, size_t width, const uint16_t *a, size_t lda
     }
 }
 
-void blocked_rows(const struct blocked *b, enum gemm_form f, void *out, size_t m, const void *src, size_t ld, size_t first, size_t count)
+/* Rows first .. first + count of A, of m in all, to out (m * blocked_row elements): src is (k, m) for GEMM_TN (bf16 only),
+ * (m, k) otherwise. */
+static void blocked_rows(const struct blocked *b, enum gemm_form f, void *out, size_t m, const void *src, size_t ld, size_t first, size_t count)
 {
     size_t es = dtype_size(b->t);
     for (size_t p = 0; p < b->panels; p++) {
