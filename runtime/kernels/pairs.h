@@ -47,7 +47,7 @@ PAIRS_INLINE void pairs_add(__m512 sum[PAIRS_NARROW][2], const uint32_t *panel, 
 }
 
 /* Which of the 16 lanes from column `at` on lie before column n. */
-PAIRS_INLINE __mmask16 pairs_mask(size_t at, size_t n)
+__attribute__((always_inline, target("avx512f"))) static inline __mmask16 pairs_mask(size_t at, size_t n)
 {
     return at >= n ? 0 : n - at >= 16 ? 0xffff : (__mmask16)((1u << (n - at)) - 1);
 }

@@ -148,11 +148,11 @@ static size_t own_rows(size_t rows, size_t in)
     return most < rows ? most : rows;
 }
 
-static int run_rounds(struct job *j, size_t round, struct err *e)
+static int run_rounds(struct job *j, struct err *e)
 {
+    size_t round = j->rows;
     if (!j->out->S) {
-        size_t own = own_rows(j->rows, j->in);
-        round = own < round ? own : round;
+        round = own_rows(j->rows, j->in);
         j->S = scratch_get(SCRATCH_ROWS, round * j->lds * sizeof *j->S, e);
         if (!j->S)
             return e->code;
@@ -183,7 +183,7 @@ int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t l
     if (out->done && !(j.finished = malloc((blocks + 1) * sizeof *j.finished)))
         return err_nomem(e, blocks * sizeof *j.finished, "blocks of scores");
     if (rows && in)
-        rc = run_rounds(&j, rows, e);
+        rc = run_rounds(&j, e);
     free(j.finished);
     return rc;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * sens_fused: an item is a block of rows of S with all their columns, so that its scores can stay in the cache until they are given away.
- * Of every tile the gradient of a sequence grows in registers, and from there |W * G| is added to S: no gradient is ever stored.
+ * Of every tile the gradient of a sequence grows in registers, and from there |G| is added to the block's sums; |W| comes in when they are
+ * complete. No gradient is ever stored whole.
  */
 #include "runtime/kernels/sens_fused.h"
 

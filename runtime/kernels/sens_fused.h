@@ -75,12 +75,6 @@ uint64_t sens_fused_memory(enum dtype t, size_t tokens, size_t rows, size_t in, 
 
 #define SENS_INLINE __attribute__((always_inline, target("avx512f,avx512bw,avx512vl"))) static inline
 
-/* Which of the 16 lanes from column `at` on lie before column n. */
-SENS_INLINE __mmask16 sens_mask(size_t at, size_t n)
-{
-    return at >= n ? 0 : n - at >= 16 ? 0xffff : (__mmask16)((1u << (n - at)) - 1);
-}
-
 /* A tile of a block. */
 struct sens_tile {
     const struct sens_block *b;

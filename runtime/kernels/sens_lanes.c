@@ -5,6 +5,7 @@
 #include "runtime/kernels/sens_fused.h"
 
 #include "runtime/kernels/gemm_lib.h"
+#include "runtime/kernels/pairs.h"
 
 #ifdef __x86_64__
 
@@ -54,7 +55,7 @@ SENS_INLINE void lay(const struct sens_lay *l, size_t columns)
         for (size_t c = 0; c < l->n; c += columns)
             for (size_t i = 0; i < columns; i += 16) {
                 size_t at = c + i;
-                __mmask16 all = sens_mask(i, columns), there = sens_mask(at, l->n) & all;
+                __mmask16 all = pairs_mask(i, columns), there = pairs_mask(at, l->n) & all;
                 _mm512_mask_storeu_ps(out + c / columns * l->stride + i, all, _mm512_maskz_loadu_ps(there, src + (at < l->n ? at : 0)));
             }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * sens_tiles: tiles of 32 x 32 by AMX: four tile registers of sums, two of dY^T (16 rows of S, 32 of k) and two of X. What a sequence gave
- * leaves the registers by way of 4 KB and is added to S while the products of the next one are under way.
+ * leaves the registers by way of 4 KB and is added to the sums while the products of the next one are under way.
  *
  * A panel of dY: [k / 32][32 rows of S][16 words]; rows of k are transposed on the way.
  */
@@ -184,7 +184,7 @@ TILES_CODE static void lay_dy(const struct sens_lay *l)
     for (size_t p = 0; p < l->k; p += 2 * STEP)
         for (size_t c = 0; c < l->n; c += NARROW)
             for (size_t i = 0; i < NARROW; i += 16) {
-                __mmask16 mask = sens_mask(c + i, l->n);
+                __mmask16 mask = pairs_mask(c + i, l->n);
                 lay_tile(l->out + c / NARROW * l->stride + p / 2 * NARROW + i * 16, src + p * l->ld + (mask ? c + i : 0), l->ld, l->k - p, mask);
             }
 }

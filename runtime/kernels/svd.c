@@ -567,8 +567,8 @@ out:
 uint64_t svd_memory(size_t m, size_t n, size_t r)
 {
     uint64_t p = m > n ? m : n, q = m > n ? n : m, basis = 24 * (r + 16) + 8 * r;
-    if (basis > q / 2)
-        basis = q / 2;
+    if (basis > q / 4 * 3)
+        basis = q / 4 * 3;
     return 8 * (q * q + q * CHUNK + 2 * (p + q) * r + 2 * q * basis + 2 * basis * basis);
 }
 
