@@ -430,7 +430,7 @@ static int run_pass(struct work *w, const struct weights *weights, const struct 
     struct pass_point from;
     struct pass_options o = {.weights = weights,
                              .recompute = true,
-                             .precise_first = true,
+                             .precise = true,
                              .kept = shape->kept,
                              .progress = op_progress(w->r),
                              .progress_total = (double)w->s->tokens,
@@ -596,7 +596,7 @@ static const struct param_def params[] = {
 
 const struct op op_sensitivity = {
     .name = "sensitivity",
-    .version = 5,
+    .version = 6,
     .summary = "Score every parameter of the teacher on seed samples: sum of |W * dL/dW|",
     .doc = "The loss of a sample is the mean cross entropy over its target tokens; the absolute value is taken per "
            "sample, before the sum. All samples go through "

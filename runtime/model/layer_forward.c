@@ -10,33 +10,14 @@
 #include "runtime/kernels/gemm.h"
 #include "runtime/kernels/norm.h"
 #include "runtime/kernels/swiglu.h"
+#include "runtime/model/precise.h"
 
-/* y (rows, out) (+)= x (rows, in) W^T */
-static int product(const struct run *r, enum module m, size_t rows, const void *x, bool add, float *y, struct err *e)
+int run_product(const struct run *r, enum module m, size_t rows, const void *x, bool add, float *y, struct err *e)
 {
     size_t out, in;
     module_shape(r->c, m, &out, &in);
     return r->lw.fwd[m] ? gemm_nt_packed(rows, x, in, r->lw.fwd[m], add, y, out, e)
                         : gemm(GEMM_NT, rows, out, in, r->t, x, in, r->lw.w[m], in, add, y, out, e);
-}
-
-/* The first token of every sequence is seen by all others, and in many models its residual is hundreds of times theirs (massive
- * activations, arXiv 2402.17762). It is also the same in most rows, so what bf16 takes from it shifts S of all rows one way: 3 % in the
- * first layers of Qwen2.5-Coder-1.5B. Where gradients are scored its inputs have 16 bits: what bf16 left goes through the same product. */
-static int linear_first(struct run *r, enum module m, const uint16_t *xc, const float *xf, float *y, struct err *e)
-{
-    const int32_t *cu = r->b->cu;
-    size_t out, in, n = 0;
-    module_shape(r->c, m, &out, &in);
-    for (int s = 0; s < r->b->n_seqs; s++)
-        if (cu[s + 1] > cu[s])
-            convert_bf16_rest_row(r->first_c + n++ * in, xf + (size_t)cu[s] * in, xc + (size_t)cu[s] * in, in);
-    int rc = product(r, m, n, r->first_c, false, r->first_y, e);
-    n = 0;
-    for (int s = 0; rc == 0 && s < r->b->n_seqs; s++)
-        if (cu[s + 1] > cu[s])
-            convert_add_row(y + (size_t)cu[s] * out, r->first_y + n++ * out, out);
-    return rc;
 }
 
 /* y (T, out) (+)= x (T, in) W^T + b + adapter */
@@ -45,9 +26,9 @@ static int linear(struct run *r, int layer, enum module m, const void *xc, const
 {
     size_t out, in;
     module_shape(r->c, m, &out, &in);
-    int rc = product(r, m, r->T, xc, add, y, e);
-    if (rc == 0 && r->first_c)
-        rc = linear_first(r, m, xc, xf, y, e);
+    int rc = run_product(r, m, r->T, xc, add, y, e);
+    if (rc == 0 && r->precise)
+        rc = precise_linear(r, m, xc, xf, y, e);
     if (rc == 0 && r->lw.b[m])
         add_bias(y, r->lw.b[m], r->T, out);
     const struct prep *p = run_prep(r, layer, m);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "runtime/model/precise.h"
 #include "runtime/model/run.h"
 
 /* A batch is made by our own code from the user's rows: what cannot be is a bug, except ids outside the vocabulary. */
@@ -62,6 +63,8 @@ static int begin(struct run *r, const struct pass_options *o, const struct batch
     for (int q = 0; rc == 0 && q < b->n_seqs; q++)
         for (int32_t t = b->cu[q]; t < b->cu[q + 1]; t++)
             r->pos[t] = t - b->cu[q];
+    if (rc == 0 && r->precise)
+        precise_rows(b, r->precise);
     return rc;
 }
 
@@ -192,7 +195,7 @@ int pass_kept(const struct pass_options *o)
 
 uint64_t pass_parts_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets, bool spill, int kept)
 {
-    struct run_shape s = {.T = tokens, .N = targets, .part = part, .backward = true, .spill = spill, .kept = kept};
+    struct run_shape s = {.T = tokens, .N = targets, .part = part, .backward = true, .spill = spill, .precise = true, .kept = kept};
     return run_memory(c, compute, &s);
 }
 

@@ -101,8 +101,8 @@ struct pass_options {
     bool recompute;              /* keep only each layer's input; recompute the layer in backward (least memory) */
     int kept;                    /* with recompute: keep the activations of so many of the uppermost layers all the same (the first
                                     that backward needs; 0: of one) */
-    bool precise_first;          /* bf16: the inputs of each sequence's first token have 16 bits in the layers' products of the forward
-                                    pass (layer_forward.c says why) */
+    bool precise;                /* bf16: inputs of the layers' products that recur in many sequences have 16 bits in the forward pass;
+                                    precise.h says why */
     const struct progress *progress; /* polled once a layer; updated in units of `progress_unit` when not NULL */
     double progress_done, progress_total; /* tokens: the pass adds its own T from progress_done on */
     struct pass_work *work;      /* NULL: memory of this call only */
@@ -133,7 +133,7 @@ int pass_logits(const struct pass_options *o, const struct batch *b, const int32
 
 /* Tokens of the largest part that a batch of sequences cu[0 .. n_seqs] is cut into with part_tokens = most. */
 size_t pass_part(const int32_t *cu, int n_seqs, size_t most);
-/* Estimated peak bytes of pass_backward with recompute, without adapters: parts of `part` tokens, layer inputs in a file or not, the
+/* Estimated peak bytes of pass_backward with recompute and precise, without adapters: parts of `part` tokens, layer inputs in a file or not, the
  * activations of `kept` layers. */
 uint64_t pass_parts_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets, bool spill, int kept);
 

@@ -6,9 +6,11 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/kernels/convert.h"
+#include "runtime/model/precise.h"
 
 enum { LINE = 64 };
 #define HEAD_BYTES ((size_t)384 << 20)
+enum { PRECISE_ROOM = 256 };
 
 int pass_work_new(struct pass_work **out, struct err *e)
 {
@@ -141,6 +143,17 @@ static void lay_head(struct run *r, struct carve *c)
     r->logitsc = r->backward ? carve_c(c, r, r->chunk, 1) : NULL;
 }
 
+static void lay_precise(struct run *r, struct carve *c)
+{
+    size_t width = larger(larger(r->f, r->qd), r->d);
+    r->precise_room = r->T < PRECISE_ROOM ? r->T : PRECISE_ROOM;
+    r->precise = carve_bytes(c, r->S, sizeof *r->precise);
+    r->precise_token = carve_bytes(c, r->T, sizeof *r->precise_token);
+    r->precise_slot = carve_bytes(c, r->T, sizeof *r->precise_slot);
+    r->precise_c = carve_bytes(c, r->precise_room * width, sizeof *r->precise_c);
+    r->precise_y = carve_f32(c, r->precise_room, width);
+}
+
 static void lay_out(struct run *r, struct carve *c)
 {
     size_t T = r->T, wide = larger(r->f, r->qd + 2 * r->kd);
@@ -164,10 +177,8 @@ static void lay_out(struct run *r, struct carve *c)
         r->dn = carve_f32(c, T, r->d);
         r->dc = carve_c(c, r, T, r->d);
     }
-    if (r->o->precise_first && r->t == DT_BF16) {
-        r->first_c = carve_bytes(c, r->S * larger(larger(r->f, r->qd), r->d), sizeof *r->first_c);
-        r->first_y = carve_f32(c, r->S, larger(larger(r->f, r->qd), r->d));
-    }
+    if (r->o->precise && r->t == DT_BF16)
+        lay_precise(r, c);
     lay_adapters(r, c);
     lay_head(r, c);
 }
@@ -194,7 +205,7 @@ static void run_sizes(struct run *r, const struct model_config *c, enum dtype t,
 uint64_t run_memory(const struct model_config *c, enum dtype t, const struct run_shape *s)
 {
     struct run r = {0};
-    struct pass_options none = {0};
+    struct pass_options none = {.precise = s->precise};
     struct carve count = {0};
     struct spill spill = {0};
     run_sizes(&r, c, t, s);

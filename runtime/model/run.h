@@ -76,8 +76,11 @@ struct run {
     float *fa, *fb;               /* (T, max(f, qd + 2 kd)) */
     float *dres, *dn;             /* (all, d), from the part's first token on; (T, d) */
     void *nc, *fc, *dc;           /* compute type: (T, d), (T, max(f, qd)), (T, d) */
-    uint16_t *first_c;            /* (S, max(d, f, qd)) bf16: see linear_first; NULL: not wanted */
-    float *first_y;               /* the same shape */
+    struct precise_row *precise;  /* (S) NULL: not wanted; the others of precise.h: */
+    size_t precise_room;          /* rows that go through a product together */
+    int32_t *precise_token, *precise_slot; /* (T) */
+    uint16_t *precise_c;          /* (precise_room, max(d, f, qd)) bf16 */
+    float *precise_y;             /* the same shape */
     size_t u_max, x_max;          /* adapters: widest K, widest in */
     float *u, *v, *xd;            /* (T, u_max) twice, (T, x_max) */
     void *vc, *xdc, *puc;         /* compute type: (T, u_max), (T, x_max), (T, u_max) */
@@ -106,7 +109,7 @@ struct pass_work {
 struct run_shape {
     size_t T, N, n_seqs, max_seq; /* max_seq: positions of the rotation table */
     size_t part;                  /* tokens of the largest part; 0: T */
-    bool backward, spill;
+    bool backward, spill, precise;
     int kept;                     /* 0: 1; more than there are: all */
 };
 int pass_kept(const struct pass_options *o); /* of its backward pass */
@@ -139,7 +142,9 @@ int adapter_back_inner(const struct run *r, const struct prep *p, const void *xc
 int embed_forward(const struct run *r, float *x, struct err *e);
 int embed_backward(const struct run *r, const float *dx, struct err *e);
 
-/* layer_forward.c: y (T, d) = layer(x (T, d)); y may be x; NULL: only what backward needs, which goes to s. */
+/* layer_forward.c: y (rows, out) (+)= x (rows, in) W^T, of the layer in hand */
+int run_product(const struct run *r, enum module m, size_t rows, const void *x, bool add, float *y, struct err *e);
+/* y (T, d) = layer(x (T, d)); y may be x; NULL: only what backward needs, which goes to s. */
 int layer_forward(struct run *r, int layer, const float *x, float *y, const struct saved *s, struct err *e);
 /* Everything up to the last residual; x of layer 0 .. L are kept when r->backward. */
 int run_forward(struct run *r, struct err *e);

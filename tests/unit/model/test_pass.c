@@ -344,36 +344,6 @@ static void bf16_is_close(void **state)
     }
 }
 
-/* Sequences of one token each are all first tokens: nothing of the layers' inputs is lost but what 16 bits lose, and what is left
- * is the rounding before lm_head. */
-static void first_tokens_are_precise(void **state)
-{
-    (void)state;
-    for (int kind = WEIGHTS_RESIDENT; kind <= WEIGHTS_PACKED_BOTH; kind++) {
-        struct fixture f, g;
-        start(&f, false, DT_BF16, DT_F32, (enum weights_kind)kind);
-        start(&g, false, DT_BF16, DT_BF16, (enum weights_kind)kind);
-        int32_t cu[22], pos[21];
-        double want[21], plain[21], precise[21], far = 0, near = 0;
-        for (int i = 0; i <= 21; i++)
-            cu[i] = i;
-        for (int i = 0; i < 21; i++)
-            pos[i] = i;
-        f.p.b = g.p.b = (struct batch){
-            .n_seqs = 21, .cu = cu, .ids = f.p.ids, .n_targets = 21, .target_cu = cu, .target_pos = pos, .target_id = f.p.ids};
-        loss_with(&f, (struct pass_options){.precise_first = true}, want);
-        loss_with(&g, (struct pass_options){0}, plain);
-        loss_with(&g, (struct pass_options){.precise_first = true}, precise);
-        for (int i = 0; i < 21; i++) {
-            far += fabs(plain[i] - want[i]);
-            near += fabs(precise[i] - want[i]);
-        }
-        assert_true(near < far / 2);
-        stop(&f);
-        stop(&g);
-    }
-}
-
 static void gradients_accumulate(void **state)
 {
     (void)state;
@@ -422,7 +392,6 @@ int main(void)
         cmocka_unit_test(compensated_is_plain),
         cmocka_unit_test(compensation_is_a_difference),
         cmocka_unit_test(bf16_is_close),
-        cmocka_unit_test(first_tokens_are_precise),
         cmocka_unit_test(gradients_accumulate),
         cmocka_unit_test(refuses),
     };
