@@ -152,6 +152,9 @@ const struct progress *op_progress(const struct op_run *r);
 int op_in_file(struct op_run *r, const char *port, size_t i, const char *name, const char **path, struct err *e);
 /* Absolute path to which the op writes file `name` of output `port`. The file must be closed when run returns. */
 int op_out_file(struct op_run *r, const char *port, const char *name, const char **path, struct err *e);
+/* The SHA-256 of such a file, closed by now, if the op knows it from writing it: then nobody reads it again. */
+struct digest;
+void op_out_digest(struct op_run *r, const char *port, const char *name, const struct digest *d);
 /* A whole file of an output at once. For what is small: content that the store has already (the same configuration in many
  * nodes) touches no disk. */
 int op_out_bytes(struct op_run *r, const char *port, const char *name, const void *p, size_t n, struct err *e);

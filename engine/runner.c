@@ -20,6 +20,7 @@ struct run_file {
     int port;
     const char *name, *path; /* in the arena; path NULL: stored already (op_out_bytes) */
     struct digest digest;
+    bool known; /* the digest is, of a file that is to be stored */
     uint64_t bytes;
 };
 
@@ -153,6 +154,17 @@ int op_out_file(struct op_run *r, const char *port, const char *name, const char
     return rc ? rc : add_file(r, i, name, *path, e);
 }
 
+void op_out_digest(struct op_run *r, const char *port, const char *name, const struct digest *d)
+{
+    struct err ignored;
+    int i = output_port(r, port, &ignored);
+    struct run_file *f = i < 0 ? NULL : find_file(r, i, name);
+    if (f) {
+        f->digest = *d;
+        f->known = true;
+    }
+}
+
 int op_out_bytes(struct op_run *r, const char *port, const char *name, const void *p, size_t n, struct err *e)
 {
     int i = output_port(r, port, e);
@@ -255,7 +267,7 @@ static int check_sources(const struct runner_job *job, struct err *e)
 
 struct putting {
     struct op_run *r;
-    const char **paths; /* one a file of a; NULL: stored already */
+    const struct run_file **files; /* one a file of a */
     struct artifact *a;
     struct putting_err { int rc; char *why; } *errs;
 };
@@ -265,17 +277,18 @@ static void put_one(void *u, size_t i)
     struct putting *p = u;
     struct artifact_file *f = &p->a->files[i];
     struct err e;
-    if (!p->paths[i])
+    if (!p->files[i]->path) /* stored already */
         return;
-    p->errs[i].rc = store_put_file(p->r->job->store, p->paths[i], p->r->job->progress, &f->digest, &f->bytes, &e);
+    p->errs[i].rc = p->files[i]->known ? store_put_digested(p->r->job->store, p->files[i]->path, &f->digest, &f->bytes, &e)
+                                       : store_put_file(p->r->job->store, p->files[i]->path, p->r->job->progress, &f->digest, &f->bytes, &e);
     if (p->errs[i].rc != 0)
         p->errs[i].why = strdup(e.msg);
 }
 
 /* Digests and moves in all files of an artifact at once; the first failure by order of the files is told. */
-static int put_all(struct op_run *r, const char **paths, struct artifact *a, struct err *e)
+static int put_all(struct op_run *r, const struct run_file **files, struct artifact *a, struct err *e)
 {
-    struct putting p = {r, paths, a, calloc(a->n + 1, sizeof *p.errs)};
+    struct putting p = {r, files, a, calloc(a->n + 1, sizeof *p.errs)};
     int rc = 0;
     if (!p.errs)
         return err_nomem(e, a->n * sizeof *p.errs, "an artifact");
@@ -289,14 +302,14 @@ static int put_all(struct op_run *r, const char **paths, struct artifact *a, str
     return rc;
 }
 
-static int list_files(struct op_run *r, int port, struct artifact *a, const char **paths, struct err *e)
+static int list_files(struct op_run *r, int port, struct artifact *a, const struct run_file **files, struct err *e)
 {
     const char *op = r->job->node->op->name, *out = r->job->node->op->outputs[port].name;
     for (size_t k = 0; k < r->n_files; k++) {
         if (r->files[k].port != port)
             continue;
         struct artifact_file *f = &a->files[a->n];
-        paths[a->n++] = r->files[k].path;
+        files[a->n++] = &r->files[k];
         f->name = strdup(r->files[k].name);
         if (!f->name)
             return err_nomem(e, 0, "an artifact");
@@ -310,12 +323,12 @@ static int list_files(struct op_run *r, int port, struct artifact *a, const char
 
 static int store_files(struct op_run *r, int port, struct artifact *a, struct err *e)
 {
-    const char **paths = calloc(r->n_files + 1, sizeof *paths);
+    const struct run_file **files = calloc(r->n_files + 1, sizeof *files);
     a->files = calloc(r->n_files + 1, sizeof *a->files);
-    int rc = a->files && paths ? list_files(r, port, a, paths, e) : err_nomem(e, r->n_files * sizeof *a->files, "an artifact");
+    int rc = a->files && files ? list_files(r, port, a, files, e) : err_nomem(e, r->n_files * sizeof *a->files, "an artifact");
     if (rc == 0)
-        rc = put_all(r, paths, a, e);
-    free(paths);
+        rc = put_all(r, files, a, e);
+    free(files);
     return rc;
 }
 

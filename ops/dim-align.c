@@ -225,8 +225,10 @@ static int declare_blocks(struct align *x, struct err *e)
     int rc = op_out_file(x->r, "blocks", "blocks.safetensors", &path, e);
     if (!rc)
         rc = st_writer_new(path, &x->out, e);
-    if (!rc)
+    if (!rc) {
         st_writer_unsynced(x->out);
+        st_writer_follow(x->out);
+    }
     for (size_t i = 0; i < x->n && !rc; i++) {
         const struct tensor *w, *s;
         rc = find(x, &x->jobs[i], &w, &s, e);
@@ -305,6 +307,7 @@ static int write_blocks(struct align *x, const struct extract_options *o, struct
             if (!rc && js_set(x->tensors, items[k].j->name, js_ref(items[k].info)))
                 rc = err_nomem(e, 256, "blocks.json");
             js_free(items[k].info);
+            st_writer_final(x->out, items[k].j->name);
         }
         if (rc)
             return rc;
@@ -354,6 +357,7 @@ static int align_run(struct op_run *r, struct err *e)
     const struct op_args *a = op_run_args(r);
     struct align x = {.r = r, .tensors = js_object()};
     struct extract_options o = options(a);
+    struct digest digest;
     int rc = open_inputs(&x, e);
     if (!rc && op_bool(a, "shared_axes"))
         rc = share_axes(&x, e);
@@ -363,6 +367,8 @@ static int align_run(struct op_run *r, struct err *e)
         rc = write_blocks(&x, &o, e);
     if (!rc)
         rc = st_write_end(x.out, e);
+    if (!rc && st_writer_digest(x.out, &digest))
+        op_out_digest(r, "blocks", "blocks.safetensors", &digest);
     if (!rc)
         rc = write_json(&x, e);
     st_writer_free(x.out);
@@ -417,7 +423,7 @@ static const struct param_def params[] = {
 
 const struct op op_dim_align = {
     .name = "dim-align",
-    .version = 1,
+    .version = 2,
     .summary = "Cut blocks of the student's shape out of the teacher's matrices",
     .doc = "Every matrix chooses its own window, as published; the first of equal sums in row-major order wins. Sums "
            "are f64. With grouped queries k and v use "

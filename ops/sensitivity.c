@@ -483,6 +483,7 @@ static int score(struct op_run *r, struct model *m, struct samples *s, struct er
     struct work w = {.r = r, .s = s, .layers = c->num_hidden_layers};
     char *folder = NULL;
     int32_t *packed = NULL;
+    struct digest digest;
     double *layers = calloc((size_t)c->num_hidden_layers, sizeof *layers), modules[MOD_COUNT];
     uint64_t memory = op_memory(r), fixed = weights_memory(c, op_model_dtype(a, "model"), t, WEIGHTS_STREAMED);
     struct shape shape = plan_memory(c, t, s->tokens, s->targets, s->longest, memory > fixed ? memory - fixed : 0);
@@ -503,6 +504,8 @@ static int score(struct op_run *r, struct model *m, struct samples *s, struct er
     }
     if (!rc)
         rc = scores_end(w.scores, layers, modules, e);
+    if (!rc && scores_digest(w.scores, &digest))
+        op_out_digest(r, "scores", "scores.safetensors", &digest);
     if (rc == ERR_INPUT && scores_check_weights(m, e)) /* a damaged weight is the cause: its name, not the row's */
         rc = e->code;
     if (!rc)

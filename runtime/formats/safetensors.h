@@ -13,6 +13,7 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/base/err.h"
+#include "runtime/base/sha.h"
 
 enum { TENSOR_MAX_DIMS = 8 };
 
@@ -49,8 +50,14 @@ int st_writer_new(const char *path, struct st_writer **out, struct err *e);
 int st_writer_new_partial(const char *path, const char *partial, struct st_writer **out, struct err *e);
 bool st_writer_goes_on(const struct st_writer *w);
 int st_write_sync(struct st_writer *w, struct err *e); /* what was written so far is on the disk */
+/* Before st_write_begin: the file's digest is wanted, and read behind the writing (follow.h). Tensors then lie in the file in the order of
+ * their declarations instead of by name; that of finishing them is best. */
+void st_writer_follow(struct st_writer *w);
+/* The data of tensor `name` are final, and no st_write_at of this writer is under way. Only helps the digest; st_write needs none. */
+void st_writer_final(struct st_writer *w, const char *name);
+bool st_writer_digest(const struct st_writer *w, struct digest *out); /* after st_write_end; false: it was not wanted, or could not be had */
 int st_declare(struct st_writer *w, const char *name, enum dtype t, int ndim, const size_t *shape, struct err *e);
-int st_write_begin(struct st_writer *w, struct err *e);             /* sorts the names, writes the header */
+int st_write_begin(struct st_writer *w, struct err *e);             /* sorts by name (but see st_writer_follow), writes the header */
 size_t st_writer_count(const struct st_writer *w);
 const struct tensor *st_writer_at(const struct st_writer *w, size_t i); /* after begin: in the order of writing */
 int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e); /* consecutive data */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Writing: tensors lie in the file in ascending order of name; the header is padded with spaces so that the data starts
+ * Writing: tensors lie in the file in ascending order of name, or as declared when the digest follows; the header is padded with spaces so that the data starts
  * at a multiple of 8. Everything goes into a temporary file beside the target, which is renamed at the end. Small pieces
  * are gathered before they are written.
  */
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "runtime/base/arena.h"
+#include "runtime/base/follow.h"
 #include "runtime/base/json.h"
 #include "runtime/base/turns.h"
 #include "runtime/formats/safetensors.h"
@@ -25,11 +26,21 @@ struct st_writer {
     struct turns *turns; /* of fd */
     struct arena arena;
     struct tensor *tensors;
+    struct named {
+        const char *name;
+        size_t i;
+    } *names; /* of tensors, ascending */
     size_t n, cap;
     size_t data_at, data_n; /* start and length of the data */
     size_t written;         /* by st_write, what is gathered included */
     struct buf gathered;    /* of st_write */
     bool begun, anywhere, ended, unsynced;
+    bool follows; /* the digest is wanted: */
+    struct follow *follow; /* NULL: it cannot be had */
+    bool *final;           /* each tensor */
+    size_t n_final;        /* from the first on */
+    struct digest digest;
+    bool digested;
     bool keep;    /* the unfinished file outlives the writer */
     bool goes_on; /* it was there, with this header */
 };
@@ -113,7 +124,51 @@ int st_declare(struct st_writer *w, const char *name, enum dtype t, int ndim, co
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
+    return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
+}
+
+static void list_names(struct st_writer *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        w->names[i] = (struct named){w->tensors[i].name, i};
+    qsort(w->names, w->n, sizeof *w->names, by_name);
+}
+
+/* Names to look up, each once; the tensors in order. */
+static int sort_names(struct st_writer *w, struct err *e)
+{
+    w->names = calloc(w->n + 1, sizeof *w->names);
+    w->final = calloc(w->n + 1, sizeof *w->final);
+    struct tensor *sorted = w->follows ? NULL : calloc(w->n + 1, sizeof *sorted);
+    if (!w->names || !w->final || (!w->follows && !sorted)) {
+        free(sorted);
+        return err_nomem(e, w->n * sizeof *sorted, w->path);
+    }
+    list_names(w);
+    for (size_t i = 1; i < w->n; i++)
+        if (strcmp(w->names[i - 1].name, w->names[i].name) == 0) {
+            free(sorted);
+            return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\" declared twice", w->path, w->names[i].name);
+        }
+    for (size_t i = 0; sorted && i < w->n; i++) {
+        sorted[i] = w->tensors[w->names[i].i];
+        w->names[i].i = i;
+    }
+    if (sorted) {
+        free(w->tensors);
+        w->tensors = sorted;
+        w->cap = w->n + 1;
+    }
+    return 0;
+}
+
+static struct tensor *named(const struct st_writer *w, const char *name, size_t *i)
+{
+    struct named key = {.name = name};
+    const struct named *k = w->begun && w->n ? bsearch(&key, w->names, w->n, sizeof key, by_name) : NULL;
+    if (k && i)
+        *i = k->i;
+    return k ? &w->tensors[k->i] : NULL;
 }
 
 static void header_text(const struct st_writer *w, struct buf *b)
@@ -168,11 +223,8 @@ static int begin_file(struct st_writer *w, const void *head, size_t n, struct er
 
 int st_write_begin(struct st_writer *w, struct err *e)
 {
-    if (w->n)
-        qsort(w->tensors, w->n, sizeof *w->tensors, by_name);
-    for (size_t i = 1; i < w->n; i++)
-        if (strcmp(w->tensors[i - 1].name, w->tensors[i].name) == 0)
-            return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\" declared twice", w->path, w->tensors[i].name);
+    if (sort_names(w, e))
+        return e->code;
     struct buf head = {0};
     header_text(w, &head);
     if (head.failed)
@@ -189,6 +241,8 @@ int st_write_begin(struct st_writer *w, struct err *e)
     int rc = begin_file(w, head.p, head.n, e);
     buf_release(&head);
     w->begun = rc == 0;
+    if (w->begun && w->follows && w->data_n >= LARGE)
+        w->follow = follow_new(w->fd);
     return rc;
 }
 
@@ -221,17 +275,42 @@ int st_write(struct st_writer *w, const void *p, size_t bytes, struct err *e)
         rc = w->gathered.failed ? err_nomem(e, bytes, w->path) : 0;
     }
     w->written += bytes;
+    if (rc == 0 && w->follow)
+        follow_to(w->follow, w->data_at + w->written - w->gathered.n);
     return rc;
 }
 
 int st_write_at(struct st_writer *w, const char *name, size_t at, const void *p, size_t bytes, struct err *e)
 {
-    struct tensor key = {.name = name};
-    const struct tensor *t = w->begun && w->n ? bsearch(&key, w->tensors, w->n, sizeof key, by_name) : NULL;
+    const struct tensor *t = named(w, name, NULL);
     if (!t || at > t->bytes || bytes > t->bytes - at)
         return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\": %zu bytes at %zu do not fit", w->path, name, bytes, at);
     __atomic_store_n(&w->anywhere, true, __ATOMIC_RELAXED);
     return turns_write(w->turns, t->offset + at, p, bytes, e);
+}
+
+void st_writer_follow(struct st_writer *w)
+{
+    w->follows = true;
+}
+
+void st_writer_final(struct st_writer *w, const char *name)
+{
+    size_t i;
+    if (!named(w, name, &i))
+        return;
+    w->final[i] = true;
+    while (w->n_final < w->n && w->final[w->n_final])
+        w->n_final++;
+    if (w->follow)
+        follow_to(w->follow, w->n_final < w->n ? w->tensors[w->n_final].offset : w->data_at + w->data_n);
+}
+
+bool st_writer_digest(const struct st_writer *w, struct digest *out)
+{
+    if (w->digested)
+        *out = w->digest;
+    return w->digested;
 }
 
 void st_writer_unsynced(struct st_writer *w)
@@ -245,6 +324,9 @@ int st_write_end(struct st_writer *w, struct err *e)
         return err_set(e, ERR_INTERNAL, "%s: %zu of %zu bytes were written", w->path, w->written, w->data_n);
     if (flush_gathered(w, e))
         return e->code;
+    if (w->anywhere && ftruncate(w->fd, (off_t)(w->data_at + w->data_n)) < 0) /* its end need not have been written: zeros */
+        return err_errno(e, "%s: write", w->path);
+    w->digested = w->follow && follow_end(w->follow, w->data_at + w->data_n, &w->digest);
     if (fchmod(w->fd, 0644) < 0 || (!w->unsynced && fsync(w->fd) < 0))
         return err_errno(e, "%s: write", w->path);
     int fd = w->fd;
@@ -262,6 +344,7 @@ void st_writer_free(struct st_writer *w)
     if (!w)
         return;
     turns_free(w->turns);
+    follow_free(w->follow);
     if (w->fd >= 0)
         close(w->fd);
     if (!w->ended && w->tmp && !w->keep)
@@ -269,6 +352,8 @@ void st_writer_free(struct st_writer *w)
     arena_release(&w->arena);
     buf_release(&w->gathered);
     free(w->tensors);
+    free(w->names);
+    free(w->final);
     free(w->tmp);
     free(w->path);
     free(w);

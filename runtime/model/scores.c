@@ -50,6 +50,21 @@ static int declare(struct scores *s, int layer, enum module m, bool bias, struct
                 : err_set(e, ERR_INPUT, "the model has no parameter %s", name);
 }
 
+/* In the order in which the backward pass finishes them (pass.h), so that the digest can follow. A tied embedding is final with the tokens'
+ * rows. */
+static int declare_all(struct scores *s, struct err *e)
+{
+    static const enum module of_layer[] = {MOD_DOWN, MOD_UP, MOD_GATE, MOD_POST_NORM, MOD_O, MOD_V, MOD_K, MOD_Q, MOD_INPUT_NORM};
+    const size_t n = sizeof of_layer / sizeof *of_layer;
+    int rc = declare(s, -1, MOD_HEAD, false, e);
+    if (!rc)
+        rc = declare(s, -1, MOD_NORM, false, e);
+    for (int l = s->c->num_hidden_layers - 1; l >= 0; l--)
+        for (size_t i = 0; i < 2 * n && !rc; i++)
+            rc = declare(s, l, of_layer[i / 2], i % 2, e);
+    return rc ? rc : declare(s, -1, MOD_EMBED, false, e);
+}
+
 /* Where each matrix of a layer lies when all of them are in memory. */
 static void place(struct scores *s)
 {
@@ -78,12 +93,12 @@ int scores_new(const struct scores_options *o, struct scores **out, struct err *
     int rc = !s->slots    ? err_nomem(e, s->n_slots * sizeof *s->slots, "scores")
              : o->partial ? st_writer_new_partial(o->path, o->partial, &s->writer, e)
                           : st_writer_new(o->path, &s->writer, e);
-    if (!rc)
+    if (!rc) {
         st_writer_unsynced(s->writer);
-    for (int l = -1; l < s->c->num_hidden_layers; l++)
-        for (int m = 0; m < MOD_COUNT; m++)
-            for (int bias = 0; bias < 2 && !rc; bias++)
-                rc = declare(s, l, (enum module)m, bias, e);
+        st_writer_follow(s->writer);
+    }
+    if (!rc)
+        rc = declare_all(s, e);
     if (!rc && !st_writer_count(s->writer))
         rc = err_set(e, ERR_INPUT, "no parameter is to be scored");
     if (!rc)
@@ -145,12 +160,13 @@ static int finish_rows(void *u, size_t row, size_t n, const float *S, size_t col
 }
 
 /* The sum of a finished parameter, from those of its rows. */
-static int take_sum(struct scores_slot *k, const double *sums, size_t rows, struct err *e)
+static int take_sum(struct scores *s, struct scores_slot *k, const double *sums, size_t rows, struct err *e)
 {
     k->sum = 0;
     for (size_t i = 0; i < rows; i++)
         k->sum += sums[i];
     k->done = true;
+    st_writer_final(s->writer, k->w->name);
     return isfinite(k->sum) ? 0 : err_set(e, ERR_INPUT, "the scores of %s are not finite: a gradient overflowed; try compute: f32", k->w->name);
 }
 
@@ -242,7 +258,7 @@ static int finish_head(struct scores *s, struct err *e)
     }
     if (rc || !s->head_sums || tied(s))
         return rc;
-    rc = take_sum(k, s->head_sums, rows, e);
+    rc = take_sum(s, k, s->head_sums, rows, e);
     free(s->head_sums);
     s->head_sums = NULL;
     return rc;
@@ -276,7 +292,7 @@ static int take_linear(void *u, const struct grad_linear *g, struct err *e)
         rc = fold_linear(k, g, &out, e);
     }
     if (!rc && last)
-        rc = take_sum(k, sums, g->rows, e);
+        rc = take_sum(s, k, sums, g->rows, e);
     free(sums);
     return rc;
 }
@@ -312,7 +328,7 @@ static int finish_vector(struct scores *s, struct scores_slot *k, struct err *e)
     int rc = write_elements(s, k, 0, k->S, k->w->n, e);
     free(k->S);
     k->S = NULL;
-    return rc ? rc : take_sum(k, &sum, 1, e);
+    return rc ? rc : take_sum(s, k, &sum, 1, e);
 }
 
 static int take_vector(void *u, const struct grad_vector *g, struct err *e)
@@ -401,7 +417,7 @@ static int take_embed(void *u, const struct batch *b, const float *dx, struct er
     }
     if (!rc && !tied(s)) /* the rows that nothing has read */
         rc = check_finite(k->w, e);
-    return rc ? rc : take_sum(k, sums, rows, e);
+    return rc ? rc : take_sum(s, k, sums, rows, e);
 }
 
 struct grad_sink scores_sink(struct scores *s)
@@ -425,6 +441,11 @@ int scores_end(struct scores *s, double *layers, double *modules, struct err *e)
             layers[layer - 1] += k->sum;
     }
     return st_write_end(s->writer, e);
+}
+
+bool scores_digest(const struct scores *s, struct digest *out)
+{
+    return st_writer_digest(s->writer, out);
 }
 
 uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets)

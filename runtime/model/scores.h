@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "runtime/base/err.h"
+#include "runtime/base/sha.h"
 #include "runtime/model/model.h"
 #include "runtime/model/pass.h"
 
@@ -50,6 +51,7 @@ int scores_go_on(struct scores *s, const char *path, struct pass_point *p, doubl
 /* Finishes the file. layers (num_hidden_layers) and modules (MOD_COUNT) get the f64 sums of S,
  * biases counted with their module. ERR_INPUT names a parameter whose scores are not finite. */
 int scores_end(struct scores *s, double *layers, double *modules, struct err *e);
+bool scores_digest(const struct scores *s, struct digest *out); /* of the finished file; false: it is not known */
 
 /* After losses or scores that are not finite: ERR_INPUT names the first tensor (by name) that holds a NaN or an infinity
  * itself; 0 and e untouched when none does. Reads all weights. */

@@ -129,6 +129,8 @@ int scores_go_on(struct scores *s, const char *path, struct pass_point *p, doubl
     for (size_t i = 0; n && i < s->n_slots; i++) {
         s->slots[i].sum = sums[i];
         s->slots[i].done = done[i] != 0;
+        if (s->slots[i].done && s->slots[i].w)
+            st_writer_final(s->writer, s->slots[i].w->name);
     }
     if (!rc)
         *p = (struct pass_point){(int)layer, s->dres};

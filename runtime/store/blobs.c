@@ -267,7 +267,8 @@ int store_put_bytes(struct store *s, const void *p, size_t n, struct digest *out
     return rc;
 }
 
-int store_put_file(struct store *s, const char *path, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e)
+/* known: *out is the digest. */
+static int put_file(struct store *s, const char *path, bool known, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e)
 {
     struct stat st, base;
     char *mine = NULL;
@@ -283,7 +284,8 @@ int store_put_file(struct store *s, const char *path, const struct progress *p, 
         rc = own_copy(s, path, &mine, e);
         from = mine;
     }
-    if (rc == 0)
+    *bytes = (uint64_t)st.st_size;
+    if (rc == 0 && !known)
         rc = progress_sha_file(p, from, out, bytes, e);
     if (rc == 0)
         rc = renew(s, out, (uint64_t)st.st_size, e);
@@ -304,4 +306,15 @@ int store_put_file(struct store *s, const char *path, const struct progress *p, 
         unlink(mine);
     free(mine);
     return rc;
+}
+
+int store_put_file(struct store *s, const char *path, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e)
+{
+    return put_file(s, path, false, p, out, bytes, e);
+}
+
+int store_put_digested(struct store *s, const char *path, const struct digest *d, uint64_t *bytes, struct err *e)
+{
+    struct digest own = *d;
+    return put_file(s, path, true, NULL, &own, bytes, e);
 }

@@ -45,6 +45,8 @@ int store_file_digest(struct store *s, const char *path, bool cached_only, const
 /* Moves the file in; it is on the disk when a record put later is. p can cancel it, and is told nothing. */
 int store_put_file(struct store *s, const char *path, const struct progress *p, struct digest *out, uint64_t *bytes, struct err *e);
 int store_put_bytes(struct store *s, const void *p, size_t n, struct digest *out, struct err *e); /* likewise; writes nothing when the content is there */
+/* store_put_file of a file whose digest is known from writing it, which is not read again. */
+int store_put_digested(struct store *s, const char *path, const struct digest *d, uint64_t *bytes, struct err *e);
 bool store_has_blob(struct store *s, const struct digest *d, uint64_t bytes);          /* cheap check: there, right size */
 /* Full check: reads the content. False: it is missing or was damaged and is now removed; its records are misses. */
 bool store_verify_blob(struct store *s, const struct digest *d);

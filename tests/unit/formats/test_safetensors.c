@@ -94,6 +94,66 @@ static void pieces(void **state)
     free(x);
 }
 
+/* Tensors finished in the order of declaration, in another, and written one after the other: in the file as declared, found by name, and
+ * the digest is the file's. */
+static void digest_follows(void **state)
+{
+    (void)state;
+    enum { N = 600000 };
+    static const char *const names[] = {"z", "m", "a", "q"};
+    for (int how = 0; how < 3; how++) {
+        struct err e = {0};
+        struct st_writer *w;
+        struct st_file *f;
+        struct digest want, got;
+        uint8_t *x = malloc(N);
+        assert_int_equal(st_writer_new(path, &w, &e), 0);
+        st_writer_follow(w);
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(st_declare(w, names[i], DT_U8, 1, (size_t[]){N}, &e), 0);
+        assert_int_equal(st_write_begin(w, &e), 0);
+        assert_false(st_writer_digest(w, &got));
+        for (size_t k = 0; k < 4; k++) {
+            size_t i = how == 1 ? 3 - k : k;
+            memset(x, (int)i + 1, N);
+            assert_string_equal(st_writer_at(w, i)->name, names[i]);
+            assert_int_equal(how == 2 ? st_write(w, x, N, &e) : st_write_at(w, names[i], 0, x, N, &e), 0);
+            if (how < 2)
+                st_writer_final(w, names[i]);
+        }
+        assert_int_equal(st_write_end(w, &e), 0);
+        assert_true(st_writer_digest(w, &got));
+        st_writer_free(w);
+        assert_int_equal(sha_file(path, &want, NULL, &e), 0);
+        assert_int_equal(digest_cmp(&got, &want), 0);
+        assert_int_equal(st_open(path, &f, &e), 0);
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(((const uint8_t *)st_find(f, names[i])->data)[N - 1], i + 1);
+        assert_true(st_find(f, "z")->offset < st_find(f, "a")->offset);
+        st_close(f);
+        free(x);
+    }
+}
+
+static void what_is_not_written_is_zero(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct st_writer *w;
+    struct st_file *f;
+    assert_int_equal(st_writer_new(path, &w, &e), 0);
+    st_writer_follow(w);
+    assert_int_equal(st_declare(w, "x", DT_U8, 1, (size_t[]){4}, &e), 0);
+    assert_int_equal(st_declare(w, "a", DT_U8, 1, (size_t[]){3}, &e), 0);
+    assert_int_equal(st_write_begin(w, &e), 0);
+    assert_int_equal(st_write_at(w, "x", 0, "full", 4, &e), 0);
+    assert_int_equal(st_write_end(w, &e), 0);
+    st_writer_free(w);
+    assert_int_equal(st_open(path, &f, &e), 0);
+    assert_memory_equal(st_find(f, "a")->data, "\0\0\0", 3);
+    st_close(f);
+}
+
 static void an_unfinished_writer_leaves_nothing(void **state)
 {
     (void)state;
@@ -186,7 +246,8 @@ static void hub_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(pieces), cmocka_unit_test(an_unfinished_writer_leaves_nothing), cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(round_trip), cmocka_unit_test(pieces), cmocka_unit_test(digest_follows), cmocka_unit_test(what_is_not_written_is_zero),
+        cmocka_unit_test(an_unfinished_writer_leaves_nothing), cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(hub_names),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

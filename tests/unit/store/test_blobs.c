@@ -48,6 +48,24 @@ static void test_put_bytes(void **state)
     free(path);
 }
 
+static void test_known_digest(void **state)
+{
+    struct fixture *f = *state;
+    struct digest d;
+    uint64_t bytes;
+    char *path = write_file(f, "known", "written");
+    sha_bytes("written", 7, &d);
+    assert_int_equal(store_put_digested(f->s, path, &d, &bytes, &f->e), 0);
+    assert_int_equal(bytes, 7);
+    assert_false(fs_exists(path));
+    assert_true(store_verify_blob(f->s, &d));
+    free(path);
+    path = write_file(f, "again", "written");
+    assert_int_equal(store_put_digested(f->s, path, &d, &bytes, &f->e), 0);
+    assert_false(fs_exists(path));
+    free(path);
+}
+
 static void test_only_files_of_its_own(void **state)
 {
     struct fixture *f = *state;
@@ -146,7 +164,7 @@ static void test_moved_file(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_put), TEST(test_put_bytes), TEST(test_only_files_of_its_own), TEST(test_damage), TEST(test_user_files),
+    const struct CMUnitTest tests[] = {TEST(test_put), TEST(test_put_bytes), TEST(test_known_digest), TEST(test_only_files_of_its_own), TEST(test_damage), TEST(test_user_files),
                                        TEST(test_moved_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
