@@ -548,7 +548,7 @@ static const struct param_def params[] = {
 
 const struct op op_lora_init = {
     .name = "lora-init",
-    .version = 2,
+    .version = 3,
     .summary = "Make the adapter that training starts from",
     .doc = "With init: svd a block M is U_r diag(s_r) V_r^T in its r leading singular triplets; B = U_r diag(s_r), A = "
            "V_r^T. The base is compensated by -scale B A, so "
