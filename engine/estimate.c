@@ -17,18 +17,19 @@ struct speed {
 
 /* A guess until there is history: operators are not all product, and small products are slower. */
 static const double share = 0.5;
-static double per_cpu = 3e10; /* floating-point operations a second and processor */
+static double per_cpu = 3e10, per_cpu_bf16 = 6e10; /* floating-point operations a second and processor */
 
-void plan_machine(double flops)
+void plan_machine(double f32, double bf16)
 {
-    per_cpu = share * flops / par_cpus();
+    per_cpu = share * f32 / par_cpus();
+    per_cpu_bf16 = share * bf16 / par_cpus();
 }
 
 double plan_cost_seconds(const struct op_cost *c)
 {
     const double bytes = 1e9;
     int threads = c->max_threads > 0 && c->max_threads < par_cpus() ? c->max_threads : par_cpus();
-    return c->flops / (per_cpu * threads) + (c->bytes_read + c->bytes_written) / bytes;
+    return c->flops / ((c->products == DT_BF16 ? per_cpu_bf16 : per_cpu) * threads) + (c->bytes_read + c->bytes_written) / bytes;
 }
 
 static bool is_due(const struct planned *n)

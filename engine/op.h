@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/base/dtype.h"
 #include "runtime/base/err.h"
 #include "runtime/base/json.h"
 #include "runtime/exec/progress.h"
@@ -80,6 +81,7 @@ struct op_less {
 enum { OP_LESS_MAX = 2 };
 struct op_cost {
     double flops;
+    enum dtype products; /* of what flops counts: DT_F32, or DT_BF16 */
     double bytes_read, bytes_written;
     uint64_t peak_memory; /* bytes, beyond the process itself */
     int max_threads;      /* 0: as many as there are */

@@ -54,9 +54,9 @@ int plan_make(const struct graph *g, struct store *s, bool read_sources, const c
  * reached costs one warning. */
 struct share;
 int plan_restore(struct plan *p, struct share *s, const struct progress *progress, struct err *e);
-/* Large f32 products reach this many operations a second on this machine with all processors: estimates from costs go by it. Before
- * plan_make, on one thread. */
-void plan_machine(double flops);
+/* Large products of f32 and of bf16 reach so many operations a second on this machine with all processors: estimates from costs go by
+ * it. Before plan_make, on one thread. */
+void plan_machine(double f32, double bf16);
 void plan_free(struct plan *p);
 
 /* Chooses how nodes that need more than `mem` bytes can do with less, where their operators know a way (struct op_less): their peak_memory

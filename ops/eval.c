@@ -240,7 +240,7 @@ static void eval_cost(const struct op_args *a, struct op_cost *cost)
     double tokens = rows * (text ? 150 + (double)task_new_tokens(a) / 2 : task == TASK_MMLU ? 130 : 300);
     uint64_t cache = 8ull * (uint64_t)c.num_hidden_layers * (uint64_t)c.num_key_value_heads * (uint64_t)c.head_dim * 32 * 1024;
     uint64_t work = task == TASK_MMLU ? choices_memory(&c, t, 2048) : pass_memory(&c, t, EVALUATION_BUDGET, EVALUATION_BUDGET, false, false);
-    *cost = (struct op_cost){.flops = 2 * n * tokens, .bytes_read = 2 * n, .bytes_written = rows * 1000,
+    *cost = (struct op_cost){.flops = 2 * n * tokens, .products = t, .bytes_read = 2 * n, .bytes_written = rows * 1000,
                              .peak_memory = op_answer_memory(&c, op_model_dtype(a, "model"), t) + work + (text ? cache : 0)};
 }
 

@@ -76,7 +76,7 @@ static void generate_cost(const struct op_args *a, struct op_cost *cost)
     double rows = rows_of(a), d = c.hidden_size, tokens = rows * (200 + (double)fresh / 2);
     double n = c.num_hidden_layers * (2 * d * c.head_dim * (c.num_attention_heads + c.num_key_value_heads) + 3 * d * c.intermediate_size) + d * c.vocab_size;
     enum dtype t = op_compute(a);
-    *cost = (struct op_cost){.flops = 2 * n * tokens, .bytes_read = 2 * n, .bytes_written = rows * 1000,
+    *cost = (struct op_cost){.flops = 2 * n * tokens, .products = t, .bytes_read = 2 * n, .bytes_written = rows * 1000,
                              .peak_memory = op_answer_memory(&c, op_model_dtype(a, "model"), t) + generate_memory(&c, t, 1024, fresh, 0)};
 }
 

@@ -172,7 +172,9 @@ static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
         rows = (double)op_int(a, "limit");
     double longest = (double)max_length(a, &c), tokens = rows * (longest < USUAL_LENGTH ? longest : USUAL_LENGTH), n = parameters(&c);
     enum dtype t = op_compute(a), stored = op_model_dtype(a, "model");
-    *cost = (struct op_cost){.flops = 8 * n * tokens,
+    double head = (double)c.vocab_size * c.hidden_size; /* at targets, nearer half of the tokens than all, and not made again */
+    *cost = (struct op_cost){.flops = (8 * (n - 2 * head) + 3 * head) * tokens,
+                             .products = t,
                              .bytes_read = 2 * n * (double)dtype_size(stored),
                              .bytes_written = n * (strcmp(op_str(a, "dtype"), "bf16") == 0 ? 2 : 4)};
     size_t all = (size_t)tokens, one = (size_t)longest < all ? (size_t)longest : all;

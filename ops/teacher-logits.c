@@ -48,7 +48,7 @@ static void logits_cost(const struct op_args *a, struct op_cost *cost)
         matrices += m == MOD_EMBED ? 0 : (m <= MOD_DOWN ? c.num_hidden_layers : 1) * (double)out * (double)in;
     }
     uint64_t table = teacher_memory((size_t)tokens, (size_t)op_int(a, "top_k"));
-    *cost = (struct op_cost){.flops = 2 * matrices * tokens, .bytes_read = 2 * matrices, .bytes_written = (double)table,
+    *cost = (struct op_cost){.flops = 2 * matrices * tokens, .products = op_compute(a), .bytes_read = 2 * matrices, .bytes_written = (double)table,
                              .peak_memory = distillation_memory(a, "model") + table};
 }
 

@@ -254,6 +254,7 @@ static void train_cost(const struct op_args *a, struct op_cost *cost)
     if (op_is_set(a, "max_steps"))
         tokens = (double)op_int(a, "max_steps") * batch * (double)op_int(a, "gradient_accumulation_steps");
     cost->flops = tokens * (is_full(a) ? 6 * matrices : 4 * matrices + 6 * trained);
+    cost->products = is_full(a) ? DT_F32 : op_compute(a);
     cost->bytes_read = 2 * matrices;
     cost->bytes_written = 4 * trained;
     cost_memory(a, &c, (size_t)batch, cost);

@@ -11,7 +11,7 @@
 #include "runtime/store/store.h"
 #include "tools/pkgraph/doctor_speed.h"
 
-static const double measuring_seconds = 0.05;
+static const double measuring_seconds = 0.03; /* of each type */
 
 /* A store may be shared: one file a machine and number of processors. */
 static char *speed_file(const char *dir, bool fresh)
@@ -32,37 +32,53 @@ static char *speed_file(const char *dir, bool fresh)
     return path;
 }
 
-static double read_speed(const char *dir)
+/* Operations a second, all processors. */
+struct rates {
+    double f32, bf16;
+};
+
+static bool plausible(double rate)
+{
+    return rate > 1e6 && rate < 1e18;
+}
+
+static bool read_speed(const char *dir, struct rates *r)
 {
     struct err ignored;
     struct buf b = {0};
     char *path = speed_file(dir, false);
-    double rate = path && fs_read(path, 64, &b, &ignored) == 0 && b.p ? strtod(b.p, NULL) : 0;
+    bool found = path && fs_read(path, 64, &b, &ignored) == 0 && b.p && sscanf(b.p, "%lf %lf", &r->f32, &r->bf16) == 2;
     free(path);
     buf_release(&b);
-    return rate > 1e6 && rate < 1e18 ? rate : 0;
+    return found && plausible(r->f32) && plausible(r->bf16);
 }
 
 /* One thread, so that other work on the machine disturbs it less. */
-static double measure_speed(void)
+static bool measure_speed(struct rates *r)
 {
     par_set_threads(1);
-    double rate = speed_gemm(DT_F32, measuring_seconds) * par_cpus();
+    r->f32 = speed_gemm(DT_F32, measuring_seconds) * par_cpus();
+    r->bf16 = speed_gemm(DT_BF16, measuring_seconds) * par_cpus();
     par_set_threads(0);
-    return rate;
+    return plausible(r->f32) && plausible(r->bf16);
+}
+
+static void keep_speed(const char *dir, const struct rates *r)
+{
+    struct err ignored; /* not being able to keep it costs time only */
+    char text[64], *path = speed_file(dir, true);
+    int n = snprintf(text, sizeof text, "%.6g %.6g\n", r->f32, r->bf16);
+    if (path)
+        fs_write_atomic(path, text, (size_t)n, &ignored);
+    free(path);
 }
 
 void machine_estimates(const char *dir, bool measure)
 {
-    struct err ignored;
-    double rate = read_speed(dir);
-    if (!(rate > 0) && measure && (rate = measure_speed()) > 0) {
-        char text[64], *path = speed_file(dir, true);
-        int n = snprintf(text, sizeof text, "%.6g\n", rate);
-        if (path)
-            fs_write_atomic(path, text, (size_t)n, &ignored); /* not being able to keep it costs time only */
-        free(path);
-    }
-    if (rate > 0)
-        plan_machine(rate);
+    struct rates r;
+    bool known = read_speed(dir, &r);
+    if (!known && measure && (known = measure_speed(&r)))
+        keep_speed(dir, &r);
+    if (known)
+        plan_machine(r.f32, r.bf16);
 }
