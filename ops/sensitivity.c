@@ -122,12 +122,13 @@ struct shape {
     bool spill;  /* the layers' inputs lie in a file */
     int kept;    /* uppermost layers whose activations are kept for the backward pass; those of the others are made again */
     int most;    /* of which it would pay */
+    size_t rows; /* of all samples */
 };
 
 /* Beside the weights. */
 static uint64_t working_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets, const struct shape *s)
 {
-    return pass_parts_memory(c, t, tokens, s->part, targets, s->spill, s->kept) + scores_memory(c, t, tokens, s->part, targets);
+    return pass_parts_memory(c, t, tokens, s->part, targets, s->spill, s->kept) + scores_memory(c, t, tokens, s->part, s->rows, targets);
 }
 
 /* Whether a layer's activations are worth their memory: a fresh page costs as much as KEEP_FLOPS operations a byte, and making them again
@@ -142,23 +143,6 @@ static bool keeping_pays(const struct model_config *c)
         bytes += 4.0 * (double)out;
     }
     return flops >= KEEP_FLOPS * (bytes + 4.0 * c->num_attention_heads * c->head_dim);
-}
-
-/* All tokens at once with everything in memory, with the activations of as many layers as it holds beside that; else the layers' inputs
- * in a file; else, beside that, parts of the batch, as large as memory allows and as the longest row at least. Kept activations are not
- * asked for: they take what the node is given beyond its need. */
-static struct shape plan_memory(const struct model_config *c, enum dtype t, size_t tokens, size_t targets, size_t longest, uint64_t memory)
-{
-    struct shape s = {tokens, false, 1, keeping_pays(c) ? c->num_hidden_layers : 1}, more = s;
-    if (working_memory(c, t, tokens, targets, &s) <= memory) {
-        while (++more.kept <= s.most && working_memory(c, t, tokens, targets, &more) <= memory)
-            s.kept = more.kept;
-        return s;
-    }
-    s.spill = true;
-    while (s.part > longest && working_memory(c, t, tokens, targets, &s) > memory)
-        s.part = s.part / 2 > longest ? s.part / 2 : longest;
-    return s;
 }
 
 static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
@@ -177,8 +161,8 @@ static void sensitivity_cost(const struct op_args *a, struct op_cost *cost)
                              .products = t,
                              .bytes_read = 2 * n * (double)dtype_size(stored),
                              .bytes_written = n * (strcmp(op_str(a, "dtype"), "bf16") == 0 ? 2 : 4)};
-    size_t all = (size_t)tokens, one = (size_t)longest < all ? (size_t)longest : all;
-    const struct shape room = {all, false, 1, 0}, filed = {all, true, 1, 0}, parts = {one, true, 1, 0};
+    size_t n_rows = (size_t)rows, all = (size_t)tokens, one = (size_t)longest < all ? (size_t)longest : all;
+    const struct shape room = {all, false, 1, 0, n_rows}, filed = {all, true, 1, 0, n_rows}, parts = {one, true, 1, 0, n_rows};
     uint64_t fixed = weights_memory(&c, stored, t, WEIGHTS_STREAMED);
     cost->peak_memory = fixed + working_memory(&c, t, all, all / 2, &room);
     cost->less[0] = (struct op_less){fixed + working_memory(&c, t, all, all / 2, &filed), "keeps the layers' inputs in a file"};
@@ -200,6 +184,24 @@ struct samples {
     struct js *skipped; /* [{row, reason}] */
     size_t tokens, targets, longest;
 };
+
+/* All tokens at once with everything in memory, with the activations of as many layers as it holds beside that; else the layers' inputs
+ * in a file; else, beside that, parts of the batch, as large as memory allows and as the longest row at least. Kept activations are not
+ * asked for: they take what the node is given beyond its need. */
+static struct shape plan_memory(const struct model_config *c, enum dtype t, const struct samples *samples, uint64_t memory)
+{
+    size_t tokens = samples->tokens, targets = samples->targets, longest = samples->longest;
+    struct shape s = {tokens, false, 1, keeping_pays(c) ? c->num_hidden_layers : 1, samples->n}, more = s;
+    if (working_memory(c, t, tokens, targets, &s) <= memory) {
+        while (++more.kept <= s.most && working_memory(c, t, tokens, targets, &more) <= memory)
+            s.kept = more.kept;
+        return s;
+    }
+    s.spill = true;
+    while (s.part > longest && working_memory(c, t, tokens, targets, &s) > memory)
+        s.part = s.part / 2 > longest ? s.part / 2 : longest;
+    return s;
+}
 
 static void samples_drop(struct samples *s)
 {
@@ -488,7 +490,7 @@ static int score(struct op_run *r, struct model *m, struct samples *s, struct er
     struct digest digest;
     double *layers = calloc((size_t)c->num_hidden_layers, sizeof *layers), modules[MOD_COUNT];
     uint64_t memory = op_memory(r), fixed = weights_memory(c, op_model_dtype(a, "model"), t, WEIGHTS_STREAMED);
-    struct shape shape = plan_memory(c, t, s->tokens, s->targets, s->longest, memory > fixed ? memory - fixed : 0);
+    struct shape shape = plan_memory(c, t, s, memory > fixed ? memory - fixed : 0);
     wanted_modules(a, o.wanted);
     int rc = layers ? op_out_file(r, "scores", "scores.safetensors", &o.path, e) : err_nomem(e, 4096, "layers");
     if (!rc)

@@ -188,10 +188,10 @@ int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t l
     return rc;
 }
 
-uint64_t sens_memory(enum dtype t, size_t tokens, size_t rows, size_t in, int n_threads)
+uint64_t sens_memory(enum dtype t, size_t tokens, size_t n_seqs, size_t rows, size_t in, int n_threads)
 {
     uint64_t all = (uint64_t)rows * in * sizeof(float);
-    return sens_kernel(t) ? sens_fused_memory(t, tokens, rows, in, n_threads) : all < OWN_BYTES ? all : OWN_BYTES;
+    return sens_kernel(t) ? sens_fused_memory(t, tokens, n_seqs, rows, in, n_threads) : all < OWN_BYTES ? all : OWN_BYTES;
 }
 
 int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,

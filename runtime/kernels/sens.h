@@ -31,8 +31,9 @@ struct sens_out {
  * ERR_NOMEM, ERR_INTERNAL. */
 int sens_fold(const struct sens_out *out, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x, size_t ldx,
               enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e);
-/* Bytes of scratch that sens_fold keeps on the calling thread and its team (n_threads) for so many tokens. */
-uint64_t sens_memory(enum dtype t, size_t tokens, size_t rows, size_t in, int n_threads);
+/* Bytes of scratch that sens_fold keeps on the calling thread and its team (n_threads) for so many tokens in at most n_seqs
+ * sequences. */
+uint64_t sens_memory(enum dtype t, size_t tokens, size_t n_seqs, size_t rows, size_t in, int n_threads);
 /* sens_fold into S += alone. */
 int sens_accumulate(float *S, size_t lds, const void *W, enum dtype wt, size_t ldw, const void *dy, size_t ldy, const void *x,
                     size_t ldx, enum dtype t, size_t rows, size_t in, int n_seqs, const int32_t *seq_cu, struct err *e);

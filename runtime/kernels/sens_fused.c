@@ -205,10 +205,11 @@ const struct sens_kernel *sens_kernel(enum dtype t)
     return tiles ? tiles : sens_pairs_kernel();
 }
 
-uint64_t sens_fused_memory(enum dtype t, size_t tokens, size_t rows, size_t in, int n_threads)
+uint64_t sens_fused_memory(enum dtype t, size_t tokens, size_t n_seqs, size_t rows, size_t in, int n_threads)
 {
     const struct sens_kernel *k = sens_kernel(t);
-    const uint64_t element = dtype_size(t), most = k->tiles * k->narrow, dy = (uint64_t)tokens * rows * element,
+    const uint64_t element = dtype_size(t), step = k->round * sizeof(uint32_t) / element, seqs = n_seqs < tokens ? n_seqs : tokens,
+                   filled = tokens + seqs * (step - 1), most = k->tiles * k->narrow, dy = filled * rows * element,
                    block = (uint64_t)n_threads * most < rows ? (uint64_t)n_threads * most : rows;
-    return tokens * (uint64_t)in * element + (dy < ROUND_BYTES ? dy : ROUND_BYTES) + block * in * sizeof(float) + (uint64_t)n_threads * block_bytes(k);
+    return filled * in * element + (dy < ROUND_BYTES ? dy : ROUND_BYTES) + block * in * sizeof(float) + (uint64_t)n_threads * block_bytes(k);
 }

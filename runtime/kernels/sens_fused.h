@@ -68,7 +68,7 @@ const struct sens_kernel *sens_kernel(enum dtype t);
 /* X is laid out whole (SCRATCH_CALL), dY for some rows at a time. */
 int sens_fused(const struct sens_kernel *kernel, const struct sens_call *call, struct err *e);
 /* Scratch of the calling thread and its team. */
-uint64_t sens_fused_memory(enum dtype t, size_t tokens, size_t rows, size_t in, int n_threads);
+uint64_t sens_fused_memory(enum dtype t, size_t tokens, size_t n_seqs, size_t rows, size_t in, int n_threads);
 
 #ifdef __x86_64__
 #include <immintrin.h>

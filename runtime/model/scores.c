@@ -448,13 +448,13 @@ bool scores_digest(const struct scores *s, struct digest *out)
     return st_writer_digest(s->writer, out);
 }
 
-uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets)
+uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t n_seqs, size_t targets)
 {
-    uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, together = 0, fold = sens_memory(compute, part, (size_t)v, (size_t)d, par_cpus());
+    uint64_t d = (uint64_t)c->hidden_size, v = (uint64_t)c->vocab_size, together = 0, fold = sens_memory(compute, part, n_seqs, (size_t)v, (size_t)d, par_cpus());
     for (int m = 0; m < MOD_LINEARS; m++) {
         size_t out, in;
         module_shape(c, (enum module)m, &out, &in);
-        uint64_t one = sens_memory(compute, part, out, in, par_cpus());
+        uint64_t one = sens_memory(compute, part, n_seqs, out, in, par_cpus());
         together += (uint64_t)out * in;
         fold = one > fold ? one : fold;
     }

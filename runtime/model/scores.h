@@ -57,7 +57,7 @@ bool scores_digest(const struct scores *s, struct digest *out); /* of the finish
  * itself; 0 and e untouched when none does. Reads all weights. */
 int scores_check_weights(const struct model *m, struct err *e);
 
-/* Bytes beside weights and pass, for a batch of `tokens` tokens in parts of `part`, with so many targets. */
-uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t targets);
+/* Bytes beside weights and pass, for a batch of `tokens` tokens in parts of `part`, of n_seqs sequences with so many targets. */
+uint64_t scores_memory(const struct model_config *c, enum dtype compute, size_t tokens, size_t part, size_t n_seqs, size_t targets);
 
 #endif
