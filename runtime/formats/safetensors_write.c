@@ -124,48 +124,36 @@ int st_declare(struct st_writer *w, const char *name, enum dtype t, int ndim, co
 
 static int by_name(const void *a, const void *b)
 {
+    return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
+}
+
+static int by_key(const void *a, const void *b)
+{
     return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
 }
 
-static void list_names(struct st_writer *w)
-{
-    for (size_t i = 0; i < w->n; i++)
-        w->names[i] = (struct named){w->tensors[i].name, i};
-    qsort(w->names, w->n, sizeof *w->names, by_name);
-}
-
-/* Names to look up, each once; the tensors in order. */
+/* The tensors in their order, and their names to look up, each once. */
 static int sort_names(struct st_writer *w, struct err *e)
 {
     w->names = calloc(w->n + 1, sizeof *w->names);
     w->final = calloc(w->n + 1, sizeof *w->final);
-    struct tensor *sorted = w->follows ? NULL : calloc(w->n + 1, sizeof *sorted);
-    if (!w->names || !w->final || (!w->follows && !sorted)) {
-        free(sorted);
-        return err_nomem(e, w->n * sizeof *sorted, w->path);
-    }
-    list_names(w);
+    if (!w->names || !w->final)
+        return err_nomem(e, w->n * sizeof *w->names, w->path);
+    if (w->n && !w->follows)
+        qsort(w->tensors, w->n, sizeof *w->tensors, by_name);
+    for (size_t i = 0; i < w->n; i++)
+        w->names[i] = (struct named){w->tensors[i].name, i};
+    qsort(w->names, w->n, sizeof *w->names, by_key);
     for (size_t i = 1; i < w->n; i++)
-        if (strcmp(w->names[i - 1].name, w->names[i].name) == 0) {
-            free(sorted);
+        if (strcmp(w->names[i - 1].name, w->names[i].name) == 0)
             return err_set(e, ERR_INTERNAL, "%s: tensor \"%s\" declared twice", w->path, w->names[i].name);
-        }
-    for (size_t i = 0; sorted && i < w->n; i++) {
-        sorted[i] = w->tensors[w->names[i].i];
-        w->names[i].i = i;
-    }
-    if (sorted) {
-        free(w->tensors);
-        w->tensors = sorted;
-        w->cap = w->n + 1;
-    }
     return 0;
 }
 
 static struct tensor *named(const struct st_writer *w, const char *name, size_t *i)
 {
     struct named key = {.name = name};
-    const struct named *k = w->begun && w->n ? bsearch(&key, w->names, w->n, sizeof key, by_name) : NULL;
+    const struct named *k = w->begun && w->n ? bsearch(&key, w->names, w->n, sizeof key, by_key) : NULL;
     if (k && i)
         *i = k->i;
     return k ? &w->tensors[k->i] : NULL;
