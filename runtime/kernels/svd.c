@@ -20,7 +20,6 @@ enum {
     BLOCK_MAX = 64,
     FIRST_LOOK = 4, /* blocks before Ritz vectors are looked at, and the most between two looks */
     LOOK_MAX = 8,
-    HOPELESS = 2,   /* times the blocks there is room for */
 };
 
 /* The matrix seen with its long side as p lines of q elements: p >= q. along: the elements of a line are contiguous. */
@@ -359,16 +358,15 @@ static int ritz(struct krylov *k, size_t r, double *z, double *far, struct err *
     return 0;
 }
 
-/* Blocks that are still needed, when `far` was `before` some blocks ago: convergence is taken for geometric, which is too much rather than
- * too little. */
-static double need(double before, double far, size_t blocks)
+/* Blocks until it is worth looking again, when `far` was `before` some blocks ago: convergence is taken for geometric. */
+static size_t look_again(double before, double far, size_t blocks)
 {
     double each = before > far ? log(before / far) / (double)blocks : 0;
-    return each > 0 ? ceil(log(far) / each) : INFINITY;
+    double need = each > 0 ? ceil(log(far) / each) : LOOK_MAX;
+    return need < 1 ? 1 : need > LOOK_MAX ? LOOK_MAX : (size_t)need;
 }
 
-/* The r leading eigenvectors of g, column-major (q, r). *done is false when the basis filled up first, or was going to: a spectrum without
- * decay. */
+/* The r leading eigenvectors of g, column-major (q, r). *done is false when the basis filled up first. */
 static int lanczos(const double *g, size_t q, size_t r, double *z, bool *done, struct err *e)
 {
     struct krylov k;
@@ -392,10 +390,7 @@ static int lanczos(const double *g, size_t q, size_t r, double *z, bool *done, s
         if ((rc = ritz(&k, r, z, &far, e)))
             goto out;
         *done = far == 0;
-        double more = before > 0 && !*done ? need(before, far, blocks - last) : FIRST_LOOK;
-        if (more > HOPELESS * (double)(k.max / k.b))
-            break;
-        look = blocks + (more < 1 ? 1 : more > LOOK_MAX ? LOOK_MAX : (size_t)more);
+        look = blocks + (before > 0 && !*done ? look_again(before, far, blocks - last) : FIRST_LOOK);
         before = far;
         last = blocks;
     }
