@@ -2,7 +2,7 @@
  *
  * bench products: what the matrix products of the sensitivity pass reach alone, in the shapes of a model: for each kind of
  * matrix forward (x W^T), backward (dy W) and scores (|W * dY^T X|, rows cut into equal sequences), in GFLOP/s of one processor
- * (by processor time). Operands are random and larger than the caches. The last line weighs them as one layer of the pass uses them (forward twice but for
+ * (by processor time). Operands are random, one set for all matrices, and larger than the caches. The last line weighs them as one layer of the pass uses them (forward twice but for
  * down_proj, backward and scores once): tokens a second of processor time that the products alone would allow.
  *
  *   bench CONFIG.json [bf16|f32] [SEQUENCES] [TOKENS A SEQUENCE] [REPETITIONS] [THREADS]
@@ -69,22 +69,59 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median seconds of one product of a matrix (out, in); negative after an error. */
-static double measure(const struct bench *b, enum what w, size_t out, size_t in, struct err *e)
+/* One set for all matrices; y takes C and scores. */
+struct operands {
+    size_t weights, acts, results; /* elements */
+    float *W, *x, *dy, *y;
+};
+
+static void operands_free(struct operands *o)
 {
-    void *W = operand(out * in, b->t), *x = operand(b->T * in, b->t), *dy = operand(b->T * out, b->t);
-    size_t n = w == SCORES ? out * in : b->T * (w == FORWARD ? out : in);
-    float *y = operand(n, DT_F32);
+    if (o->W)
+        big_free(o->W, o->weights * sizeof(float));
+    if (o->x)
+        big_free(o->x, o->acts * sizeof(float));
+    if (o->dy)
+        big_free(o->dy, o->acts * sizeof(float));
+    if (o->y)
+        big_free(o->y, o->results * sizeof(float));
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static int operands_make(const struct bench *b, const struct model_config *c, struct operands *o, struct err *e)
+{
+    *o = (struct operands){0};
+    for (int m = 0; m < MOD_LINEARS; m++) {
+        size_t out, in;
+        module_shape(c, (enum module)m, &out, &in);
+        o->weights = larger(o->weights, out * in);
+        o->acts = larger(o->acts, b->T * larger(out, in));
+    }
+    o->results = larger(o->weights, o->acts);
+    o->W = operand(o->weights, b->t);
+    o->x = operand(o->acts, b->t);
+    o->dy = operand(o->acts, b->t);
+    o->y = operand(o->results, DT_F32);
+    return o->W && o->x && o->dy && o->y ? 0 : err_nomem(e, o->results * sizeof(float), "operands");
+}
+
+/* Median seconds of one product of a matrix (out, in); negative after an error. */
+static double measure(const struct bench *b, const struct operands *o, enum what w, size_t out, size_t in, struct err *e)
+{
     double *t = calloc(b->reps + 1, sizeof *t), median = -1;
-    int rc = W && x && dy && y && t ? 0 : err_nomem(e, n * 4, "operands");
+    int rc = t ? 0 : err_nomem(e, b->reps * sizeof *t, "times");
     for (size_t i = 0; i <= b->reps && rc == 0; i++) {
         double start = now();
         if (w == FORWARD)
-            rc = gemm(GEMM_NT, b->T, out, in, b->t, x, in, W, in, false, y, out, e);
+            rc = gemm(GEMM_NT, b->T, out, in, b->t, o->x, in, o->W, in, false, o->y, out, e);
         else if (w == BACKWARD)
-            rc = gemm(GEMM_NN, b->T, in, out, b->t, dy, out, W, in, false, y, in, e);
+            rc = gemm(GEMM_NN, b->T, in, out, b->t, o->dy, out, o->W, in, false, o->y, in, e);
         else
-            rc = sens_accumulate(y, in, W, b->t, in, dy, out, x, in, b->t, out, in, (int)b->n_seqs, b->cu, e);
+            rc = sens_accumulate(o->y, in, o->W, b->t, in, o->dy, out, o->x, in, b->t, out, in, (int)b->n_seqs, b->cu, e);
         if (i) /* the first makes the library's kernels */
             t[i - 1] = now() - start;
     }
@@ -92,15 +129,11 @@ static double measure(const struct bench *b, enum what w, size_t out, size_t in,
         qsort(t, b->reps, sizeof *t, by_value);
         median = t[b->reps / 2];
     }
-    big_free(W, out * in * sizeof(float));
-    big_free(x, b->T * in * sizeof(float));
-    big_free(dy, b->T * out * sizeof(float));
-    big_free(y, n * sizeof(float));
     free(t);
     return median;
 }
 
-static int run(const struct bench *b, const struct model_config *c, struct err *e)
+static int run(const struct bench *b, const struct model_config *c, const struct operands *o, struct err *e)
 {
     double layer = 0, flops = 0;
     for (int m = 0; m < MOD_LINEARS; m++) {
@@ -108,7 +141,7 @@ static int run(const struct bench *b, const struct model_config *c, struct err *
         module_shape(c, (enum module)m, &out, &in);
         double f = 2.0 * (double)b->T * (double)out * (double)in, s[WHATS];
         for (int w = 0; w < WHATS; w++)
-            if ((s[w] = measure(b, (enum what)w, out, in, e)) < 0)
+            if ((s[w] = measure(b, o, (enum what)w, out, in, e)) < 0)
                 return e->code;
         printf("%-9s %5zu x %-5zu  forward %6.1f  backward %6.1f  scores %6.1f GFLOP/s\n", module_name((enum module)m), out, in,
                1e-9 * f / s[FORWARD], 1e-9 * f / s[BACKWARD], 1e-9 * f / s[SCORES]);
@@ -144,8 +177,12 @@ int main(int argc, char **argv)
     par_set_threads((int)number(argc, argv, 6, 0));
     struct js *j = js_read(argv[1], &e);
     int rc = !b.cu ? err_nomem(&e, b.n_seqs * 4, "sequences") : !j ? e.code : model_config_parse(j, argv[1], &c, &e);
+    struct operands o = {0};
     if (rc == 0)
-        rc = run(&b, &c, &e);
+        rc = operands_make(&b, &c, &o, &e);
+    if (rc == 0)
+        rc = run(&b, &c, &o, &e);
+    operands_free(&o);
     if (rc)
         fprintf(stderr, "bench: %s\n", e.msg);
     js_free(j);
