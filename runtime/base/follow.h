@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * follow: the SHA-256 of a file while it is being written. A thread of its own reads behind the writers what is final, so that a large
- * file is not read a second time when it is finished, by then perhaps from the disk, and on one processor.
+ * file is not read a second time when it is finished, by then perhaps from the disk, and on one processor. What it has read starts on its
+ * way to the disk, so that fsync does not find gigabytes to wait for.
  *
  * It only saves time: whatever goes wrong (no thread, no memory, a read error) leaves follow_end without a digest, and the caller
  * reads the file as if there had been nothing.
