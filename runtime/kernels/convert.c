@@ -34,17 +34,36 @@ VECTOR static void bf16_slab(uint16_t *restrict out, const float *restrict in, s
 
 #ifdef __x86_64__
 /* Sixteen at a time, the same arithmetic; compilers do badly on a loop that halves its element. */
-__attribute__((target("avx512f"))) static size_t bf16_avx512(uint16_t *out, const float *in, size_t n)
+#define WIDE_CODE __attribute__((target("avx512f")))
+
+__attribute__((always_inline)) WIDE_CODE static inline void bf16_16(uint16_t *out, __m512 x)
 {
     const __m512i half = _mm512_set1_epi32(0x7fff), one = _mm512_set1_epi32(1), quiet = _mm512_set1_epi32(0x40);
+    __m512i u = _mm512_castps_si512(x), top = _mm512_srli_epi32(u, 16);
+    __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(half, _mm512_and_si512(top, one))), 16);
+    r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), top, quiet);
+    _mm256_storeu_si256((__m256i *)(void *)out, _mm512_cvtepi32_epi16(r));
+}
+
+WIDE_CODE static size_t bf16_avx512(uint16_t *out, const float *in, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        bf16_16(out + i, _mm512_loadu_ps(in + i));
+    return i;
+}
+
+/* Sixteen at a time, with the eight running sums of convert_sum_row. */
+WIDE_CODE static size_t sum_bf16_avx512(uint16_t *out, const float *in, size_t n, double sums[8])
+{
+    __m512d a = _mm512_setzero_pd();
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        __m512 x = _mm512_loadu_ps(in + i);
-        __m512i u = _mm512_castps_si512(x), top = _mm512_srli_epi32(u, 16);
-        __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(half, _mm512_and_si512(top, one))), 16);
-        r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), top, quiet);
-        _mm256_storeu_si256((__m256i *)(void *)(out + i), _mm512_cvtepi32_epi16(r));
+        a = _mm512_add_pd(a, _mm512_cvtps_pd(_mm256_loadu_ps(in + i)));
+        a = _mm512_add_pd(a, _mm512_cvtps_pd(_mm256_loadu_ps(in + i + 8)));
+        bf16_16(out + i, _mm512_loadu_ps(in + i));
     }
+    _mm512_storeu_pd(sums, a);
     return i;
 }
 #endif
@@ -168,9 +187,8 @@ void convert_add_row(float *y, const float *x, size_t n)
     add(y, x, n);
 }
 
-VECTOR double convert_sum_row(const float *x, size_t n)
+VECTOR static double sum_on(double a[8], const float *x, size_t n)
 {
-    double a[8] = {0};
     size_t j = 0;
     for (; j + 8 <= n; j += 8)
         for (int k = 0; k < 8; k++)
@@ -178,6 +196,24 @@ VECTOR double convert_sum_row(const float *x, size_t n)
     for (; j < n; j++)
         a[0] += (double)x[j];
     return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+}
+
+double convert_sum_row(const float *x, size_t n)
+{
+    double a[8] = {0};
+    return sum_on(a, x, n);
+}
+
+double convert_sum_to_bf16_row(uint16_t *out, const float *in, size_t n)
+{
+    double a[8] = {0};
+    size_t i = 0;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f"))
+        i = sum_bf16_avx512(out, in, n, a);
+#endif
+    bf16_row(out + i, in + i, n - i);
+    return sum_on(a, in + i, n - i);
 }
 
 static void add_slab(void *u, size_t i, size_t n)

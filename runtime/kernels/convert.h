@@ -22,6 +22,7 @@ void convert_to_bf16_row(uint16_t *out, const float *in, size_t n);
 void convert_bf16_rest_row(uint16_t *out, const float *in, const uint16_t *bf16, size_t n); /* in - bf16, in bf16: what in bf16 lacks of in */
 void convert_add_row(float *y, const float *x, size_t n);
 double convert_sum_row(const float *x, size_t n);                       /* f64: eight running sums, added in a fixed order */
+double convert_sum_to_bf16_row(uint16_t *out, const float *in, size_t n); /* both in one go: the bytes of convert_to_bf16_row, the sum of convert_sum_row */
 void add_into(float *y, const float *x, size_t n);                      /* y += x */
 void add_into_ref(float *y, const float *x, size_t n);
 void add_bias(float *y, const float *b, size_t T, size_t n);            /* y (T, n) += b (n) in every row */

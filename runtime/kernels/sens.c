@@ -11,15 +11,10 @@
 #include <string.h>
 
 #include "runtime/exec/par.h"
-#include "runtime/kernels/convert.h"
+#include "runtime/kernels/fold.h"
 #include "runtime/kernels/gemm.h"
 #include "runtime/kernels/scratch.h"
 #include "runtime/kernels/sens_fused.h"
-#include "runtime/kernels/vmath.h"
-
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 enum { BLOCK = 256, OWN_BYTES = 64 << 20 };
 
@@ -37,65 +32,10 @@ struct job {
     struct first_err err;
 };
 
-VECTOR static void fold(float *restrict S, const float *restrict W, const float *restrict G, size_t n)
+static void fold_block(const struct job *j, float *S, const char *W, const float *G, size_t rows, size_t cols, bool fresh)
 {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        S[i] += __builtin_fabsf(W[i] * G[i]);
-}
-
-/* S = where fold has S +=. */
-VECTOR static void fold_fresh(float *restrict S, const float *restrict W, const float *restrict G, size_t n)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        S[i] = __builtin_fabsf(W[i] * G[i]);
-}
-
-#ifdef __x86_64__
-/* The same with W in bf16, sixteen at a time. */
-__attribute__((target("avx512f"))) static size_t fold_bf16(float *S, const uint16_t *W, const float *G, size_t n, bool fresh)
-{
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        __m512i w = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(W + i))), 16);
-        __m512 g = _mm512_abs_ps(_mm512_mul_ps(_mm512_castsi512_ps(w), _mm512_loadu_ps(G + i)));
-        _mm512_storeu_ps(S + i, fresh ? g : _mm512_add_ps(_mm512_loadu_ps(S + i), g));
-    }
-    return i;
-}
-#endif
-
-static void fold_row(float *S, const float *W, const float *G, size_t n, bool fresh)
-{
-    (fresh ? fold_fresh : fold)(S, W, G, n);
-}
-
-static void fold_bf16_row(float *S, const uint16_t *W, const float *G, float *row, size_t n, bool fresh)
-{
-    size_t i = 0;
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f"))
-        i = fold_bf16(S, W, G, n, fresh);
-#endif
-    convert_bf16_row(row, W + i, n - i);
-    fold_row(S + i, row, G + i, n - i, fresh);
-}
-
-static void fold_block(const struct job *j, float *S, const char *W, const float *G, float *row, size_t rows, size_t cols, bool fresh)
-{
-    size_t ws = dtype_size(j->wt);
-    for (size_t r = 0; r < rows; r++) {
-        const void *w = W + r * j->ldw * ws;
-        float *s = S + r * j->lds;
-        if (j->wt == DT_BF16) {
-            fold_bf16_row(s, w, G + r * cols, row, cols, fresh);
-            continue;
-        }
-        if (j->wt == DT_F16)
-            convert_f16_row(row, w, cols);
-        fold_row(s, j->wt == DT_F32 ? w : row, G + r * cols, cols, fresh);
-    }
+    for (size_t r = 0; r < rows; r++)
+        fold_row(S + r * j->lds, W + r * j->ldw * dtype_size(j->wt), j->wt, G + r * cols, FOLD_WIDE, cols, fresh);
 }
 
 /* G = dY_s^T X_s, rows r0 .. and columns c0 .. of the round; without gaps. */
@@ -121,7 +61,7 @@ static void one_block(void *u, size_t i)
     size_t r0 = i / j->col_blocks * BLOCK, c0 = i % j->col_blocks * BLOCK, r = j->row0 + r0;
     size_t rows = j->group - r0 < BLOCK ? j->group - r0 : BLOCK, cols = j->in - c0 < BLOCK ? j->in - c0 : BLOCK;
     struct err e = {0};
-    float *G = scratch_get(SCRATCH_ITEM, (size_t)(BLOCK + 1) * BLOCK * sizeof *G, &e), *S = j->S + (r - j->s_row) * j->lds + c0;
+    float *G = scratch_get(SCRATCH_ITEM, (size_t)BLOCK * BLOCK * sizeof *G, &e), *S = j->S + (r - j->s_row) * j->lds + c0;
     int rc = G ? 0 : e.code;
     bool fresh = j->out->fresh || !j->out->S;
     for (int s = 0; s < j->n_seqs && !rc; s++) {
@@ -129,7 +69,7 @@ static void one_block(void *u, size_t i)
             continue;
         rc = gradient(j, s, r0, rows, c0, cols, G, &e);
         if (!rc)
-            fold_block(j, S, j->W + (r * j->ldw + c0) * dtype_size(j->wt), G, G + (size_t)BLOCK * BLOCK, rows, cols, fresh);
+            fold_block(j, S, j->W + (r * j->ldw + c0) * dtype_size(j->wt), G, rows, cols, fresh);
         fresh = false;
     }
     for (size_t k = 0; k < rows && fresh; k++)

@@ -10,11 +10,10 @@
 #include <string.h>
 
 #include "runtime/exec/par.h"
-#include "runtime/kernels/convert.h"
+#include "runtime/kernels/fold.h"
 #include "runtime/kernels/scratch.h"
-#include "runtime/kernels/vmath.h"
 
-enum { COLUMNS_MAX = 1024, LAY_PANELS = 8, ROUND_BYTES = 48 << 20 };
+enum { LAY_PANELS = 8, ROUND_BYTES = 48 << 20 };
 
 struct job {
     const struct sens_kernel *k;
@@ -37,28 +36,6 @@ static size_t block_bytes(const struct sens_kernel *k)
     return k->tiles * k->narrow * k->columns * sizeof(float);
 }
 
-/* A row: S (+)= |W| * sum, the sums of 32 columns side by side, then `next` further on. */
-VECTOR static void fold(float *restrict S, const float *restrict W, const float *restrict sum, size_t next, size_t n)
-{
-    for (size_t k = 0; k < n; k += SENS_WIDE, sum += next) {
-        const size_t wide = n - k < SENS_WIDE ? n - k : SENS_WIDE;
-#pragma omp simd
-        for (size_t i = 0; i < wide; i++)
-            S[k + i] += __builtin_fabsf(W[k + i]) * sum[i];
-    }
-}
-
-/* S = where fold has S +=. */
-VECTOR static void fold_fresh(float *restrict S, const float *restrict W, const float *restrict sum, size_t next, size_t n)
-{
-    for (size_t k = 0; k < n; k += SENS_WIDE, sum += next) {
-        const size_t wide = n - k < SENS_WIDE ? n - k : SENS_WIDE;
-#pragma omp simd
-        for (size_t i = 0; i < wide; i++)
-            S[k + i] = __builtin_fabsf(W[k + i]) * sum[i];
-    }
-}
-
 /* Where the sequences end that are taken with s. */
 static int together(const struct job *j, int s)
 {
@@ -73,15 +50,9 @@ static void multiply(const struct job *j, const struct sens_block *b, size_t row
 {
     const struct sens_call *c = j->c;
     const size_t narrow = j->k->narrow, next = up(b->rows, narrow) * narrow * SENS_WIDE;
-    float w[COLUMNS_MAX];
-    for (size_t i = 0; i < b->rows; i++) {
-        const void *from = (const char *)c->W + ((row + i) * c->ldw + col) * dtype_size(c->wt);
-        if (c->wt == DT_BF16)
-            convert_bf16_row(w, from, b->cols);
-        else if (c->wt == DT_F16)
-            convert_f16_row(w, from, b->cols);
-        (c->out->fresh || !c->out->S ? fold_fresh : fold)(S + i * lds + col, c->wt == DT_F32 ? from : w, b->sum + i * SENS_WIDE, next, b->cols);
-    }
+    for (size_t i = 0; i < b->rows; i++)
+        fold_row(S + i * lds + col, (const char *)c->W + ((row + i) * c->ldw + col) * dtype_size(c->wt), c->wt, b->sum + i * SENS_WIDE, next, b->cols,
+                 c->out->fresh || !c->out->S);
 }
 
 /* Rows r0 .. of the round; S: their scores. sum: room for a block. */

@@ -11,9 +11,10 @@
 #ifndef PKG_KERNELS_SENS_FUSED_H
 #define PKG_KERNELS_SENS_FUSED_H
 
+#include "runtime/kernels/fold.h"
 #include "runtime/kernels/sens.h"
 
-enum { SENS_WIDE = 32 };
+enum { SENS_WIDE = FOLD_WIDE };
 
 /* The arguments of sens_fold; dy and x in the type of the kernel. */
 struct sens_call {
@@ -52,7 +53,7 @@ struct sens_kernel {
     enum dtype t;
     size_t narrow, round;     /* a sequence's words are a multiple of round */
     size_t together;          /* words of k that a block takes at a time */
-    size_t tiles, columns;    /* a block of S: tiles of rows, and columns (at most 1024) */
+    size_t tiles, columns;    /* a block of S: tiles of rows, and columns */
     void (*lay_x)(const struct sens_lay *), (*lay_dy)(const struct sens_lay *);
     void (*block)(const struct sens_block *);
     void (*begin)(void), (*end)(void); /* around the blocks of one item; NULL: nothing */

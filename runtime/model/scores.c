@@ -13,7 +13,7 @@
 #include "runtime/kernels/sens.h"
 #include "runtime/model/scores_private.h"
 
-enum { ROWS = 64, PIECE = 1 << 14, SLAB = 1 << 16 };
+enum { ROWS = 64, PIECE = 1 << 15, SLAB = 1 << 16 };
 
 static struct scores_slot *slot_at(const struct scores *s, int layer, enum module m, bool bias)
 {
@@ -150,10 +150,26 @@ struct finish {
     double *sums; /* of rows */
 };
 
+/* Summed up and rounded in one go, as many rows at a time as PIECE holds, at least one. */
+static int finish_bf16_rows(const struct finish *f, size_t row, size_t n, const float *S, size_t cols, struct err *e)
+{
+    uint16_t h[PIECE];
+    int rc = 0;
+    for (size_t i = 0, some; i < n && !rc; i += some) {
+        some = PIECE / cols < n - i ? PIECE / cols : n - i;
+        for (size_t r = 0; r < some; r++)
+            f->sums[row + i + r] = convert_sum_to_bf16_row(h + r * cols, S + (i + r) * cols, cols);
+        rc = st_write_at(f->s->writer, f->k->w->name, (row + i) * cols * sizeof *h, h, some * cols * sizeof *h, e);
+    }
+    return rc;
+}
+
 /* S: without gaps, row stride cols. */
 static int finish_rows(void *u, size_t row, size_t n, const float *S, size_t cols, struct err *e)
 {
     const struct finish *f = u;
+    if (f->s->o.dtype == DT_BF16 && cols && cols <= PIECE)
+        return finish_bf16_rows(f, row, n, S, cols, e);
     for (size_t i = 0; i < n; i++)
         f->sums[row + i] = convert_sum_row(S + i * cols, cols);
     return write_elements(f->s, f->k, row * cols, S, n * cols, e);

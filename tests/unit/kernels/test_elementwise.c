@@ -281,6 +281,24 @@ static void convert(void **state)
     free(x), free(y), free(z), free(a), free(b), free(d);
 }
 
+/* Rounding and summing in one go give what each gives alone, whatever the length. */
+static void convert_with_sum(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    float *x = random_floats(N, 7);
+    x[5] = NAN, x[40] = INFINITY;
+    for (size_t first = 0; first < 64; first += 3)
+        for (size_t n = 0; n + first <= N; n += n < 40 ? 1 : 37) {
+            uint16_t a[N] = {0}, b[N] = {0};
+            double sum = convert_sum_to_bf16_row(a, x + first, n), alone = convert_sum_row(x + first, n);
+            convert_to_bf16_row(b, x + first, n);
+            assert_same_bytes(a, b, sizeof a);
+            assert_same_bytes(&sum, &alone, sizeof sum);
+        }
+    free(x);
+}
+
 static void sums(void **state)
 {
     (void)state;
@@ -340,6 +358,7 @@ int main(void)
         cmocka_unit_test(exp_is_accurate), cmocka_unit_test(norm),  cmocka_unit_test(norm_differences), cmocka_unit_test(rope),
         cmocka_unit_test(rope_frequencies), cmocka_unit_test(swiglu), cmocka_unit_test(xent),           cmocka_unit_test(adamw),
         cmocka_unit_test(adamw_first_step), cmocka_unit_test(convert), cmocka_unit_test(sums),          cmocka_unit_test(dropout),
+        cmocka_unit_test(convert_with_sum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
