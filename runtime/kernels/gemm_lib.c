@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "runtime/kernels/blas.h"
+#include "runtime/kernels/pairs.h"
 #include "runtime/kernels/scratch.h"
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -32,8 +33,9 @@ typedef const dnnl_memory_desc_t *md_view;
 #endif
 
 #define DNNL_CALLS(X)                                                                                                        \
-    X(dnnl_engine_create) X(dnnl_get_effective_cpu_isa) X(dnnl_memory_create) X(dnnl_memory_desc_get_size)                   \
-    X(dnnl_memory_destroy) X(dnnl_post_ops_append_sum) X(dnnl_post_ops_create) X(dnnl_post_ops_destroy)                      \
+    X(dnnl_engine_create) X(dnnl_get_effective_cpu_isa) X(dnnl_memory_create) X(dnnl_memory_desc_equal)                      \
+    X(dnnl_memory_desc_get_size) X(dnnl_memory_destroy) X(dnnl_post_ops_append_sum) X(dnnl_post_ops_create)                  \
+    X(dnnl_post_ops_destroy)                                                                                                 \
     X(dnnl_primitive_attr_create) X(dnnl_primitive_attr_destroy) X(dnnl_primitive_attr_set_post_ops)                         \
     X(dnnl_primitive_attr_set_scratchpad_mode) X(dnnl_primitive_create) X(dnnl_primitive_desc_destroy)                       \
     X(dnnl_primitive_desc_query) X(dnnl_primitive_desc_query_md) X(dnnl_primitive_destroy) X(dnnl_primitive_execute)         \
@@ -64,6 +66,7 @@ struct lib_layout {
     enum dtype t;
     dnnl_memory_desc_t md;
     bool made;
+    size_t columns; /* of a panel of pairs (pairs.h), when the layout is that; 0: another */
     struct lib_layout *next;
 };
 
@@ -196,14 +199,19 @@ static dnnl_status_t md_strides(dnnl_memory_desc_t *md, size_t rows, size_t cols
 #endif
 }
 
-static dnnl_status_t md_any(dnnl_memory_desc_t *md, size_t rows, size_t cols, dnnl_data_type_t t)
+static dnnl_status_t md_tag(dnnl_memory_desc_t *md, size_t rows, size_t cols, dnnl_data_type_t t, dnnl_format_tag_t tag)
 {
     dnnl_dims_t d = {(dnnl_dim_t)rows, (dnnl_dim_t)cols};
 #if DNNL_VERSION_MAJOR >= 3
-    return nn.dnnl_memory_desc_create_with_tag(md, 2, d, t, dnnl_format_tag_any);
+    return nn.dnnl_memory_desc_create_with_tag(md, 2, d, t, tag);
 #else
-    return nn.dnnl_memory_desc_init_by_tag(md, 2, d, t, dnnl_format_tag_any);
+    return nn.dnnl_memory_desc_init_by_tag(md, 2, d, t, tag);
 #endif
+}
+
+static dnnl_status_t md_any(dnnl_memory_desc_t *md, size_t rows, size_t cols, dnnl_data_type_t t)
+{
+    return md_tag(md, rows, cols, t, dnnl_format_tag_any);
 }
 
 static dnnl_status_t md_copy(dnnl_memory_desc_t *to, md_view from)
@@ -583,6 +591,27 @@ static dnnl_status_t choose_layout(struct lib_layout *l)
     return md_strides(&l->md, l->k, l->n, lib_type(l->t), l->n, 1);
 }
 
+/* Tile units take B in blocks of 32 rows, neighbours of k side by side: one block after the other is a panel of pairs.h, which is faster
+ * than the library's reorder (half of a product of few rows; docs/performance.md). */
+static size_t panel_columns(const struct lib_layout *l)
+{
+    static const struct {
+        dnnl_format_tag_t tag;
+        size_t columns;
+    } panels[] = {{dnnl_BA16a64b2a, 64}, {dnnl_BA16a48b2a, 48}, {dnnl_BA16a32b2a, 32}, {dnnl_BA16a16b2a, 16}};
+    size_t columns = 0;
+    if (l->t != DT_BF16 || l->k % 32 || !has_tiles)
+        return 0;
+    for (size_t i = 0; i < sizeof panels / sizeof *panels && !columns; i++) {
+        dnnl_memory_desc_t md;
+        if (md_tag(&md, l->k, l->n, dnnl_bf16, panels[i].tag) != dnnl_success)
+            continue;
+        columns = nn.dnnl_memory_desc_equal(MD(md), MD(l->md)) ? panels[i].columns : 0;
+        md_free(&md, true);
+    }
+    return columns;
+}
+
 int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **out, struct err *e)
 {
     static pthread_mutex_t layouts_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -600,6 +629,7 @@ int lib_layout_get(size_t n, size_t k, enum dtype t, const struct lib_layout **o
         rc = choose_layout(l);
         one_thread_end(before);
         if (rc == dnnl_success) {
+            l->columns = panel_columns(l);
             l->next = layouts;
             layouts = l;
         } else {
@@ -620,6 +650,14 @@ size_t lib_layout_bytes(const struct lib_layout *l)
 
 int lib_pack(const struct lib_layout *l, const void *src, size_t rs, size_t cs, void *packed, struct err *e)
 {
+    if (l->columns && (rs == 1 || cs == 1)) {
+        const size_t stride = l->k / 2 * l->columns;
+        if (cs == 1)
+            pairs_lay(packed, stride, l->columns, src, rs, l->k, l->n);
+        else
+            pairs_turn(packed, stride, l->columns, src, cs, l->k, l->n);
+        return 0;
+    }
     struct lib_shape s = {.form = FORM_PACK, .m = 1, .n = l->n, .k = l->k, .lda = rs, .ldb = cs, .t = l->t};
     int before = one_thread_begin();
     struct entry *x = entry_get(&s, l, e);

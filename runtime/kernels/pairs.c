@@ -38,6 +38,30 @@ PAIRS_CODE void pairs_lay(uint32_t *out, size_t stride, size_t columns, const ui
     }
 }
 
+/* 32 of k of 16 rows (fewer at the end): rows of a panel. */
+PAIRS_CODE static void turn_16(uint32_t *out, size_t columns, const uint16_t *src, size_t ld, size_t rows)
+{
+    __m512i a[LANES];
+#pragma GCC unroll 16
+    for (size_t r = 0; r < LANES; r++)
+        a[r] = r < rows ? _mm512_loadu_si512(src + r * ld) : _mm512_setzero_si512();
+    pairs_transpose(a);
+#pragma GCC unroll 16
+    for (size_t p = 0; p < LANES; p++)
+        _mm512_storeu_si512(out + p * columns, a[p]);
+}
+
+PAIRS_CODE void pairs_turn(uint32_t *out, size_t stride, size_t columns, const uint16_t *src, size_t ld, size_t k, size_t n)
+{
+    for (size_t c = 0; c < (n + columns - 1) / columns * columns; c += LANES) {
+        const size_t rows = c >= n ? 0 : n - c < LANES ? n - c : LANES;
+        uint32_t *to = out + c / columns * stride + c % columns;
+        const uint16_t *from = rows ? src + c * ld : src;
+        for (size_t i = 0; i < k; i += 2 * LANES)
+            turn_16(to + i / 2 * columns, columns, from + i, ld, rows);
+    }
+}
+
 #else
 
 bool pairs_pay(void)
@@ -46,6 +70,11 @@ bool pairs_pay(void)
 }
 
 void pairs_lay(uint32_t *out, size_t stride, size_t columns, const uint16_t *src, size_t ld, size_t k, size_t n)
+{
+    (void)out, (void)stride, (void)columns, (void)src, (void)ld, (void)k, (void)n;
+}
+
+void pairs_turn(uint32_t *out, size_t stride, size_t columns, const uint16_t *src, size_t ld, size_t k, size_t n)
 {
     (void)out, (void)stride, (void)columns, (void)src, (void)ld, (void)k, (void)n;
 }

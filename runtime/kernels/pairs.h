@@ -18,9 +18,11 @@ enum { PAIRS_WIDE = 32, PAIRS_NARROW = 12 };
 
 bool pairs_pay(void); /* the processor has the instructions, and no tile units (which are faster another way) */
 
-/* Columns 0 .. n of src (k, n), row stride ld, as panels of `columns` (PAIRS_WIDE or PAIRS_NARROW); a panel begins `stride` pairs
+/* Columns 0 .. n of src (k, n), row stride ld, as panels of `columns` (PAIRS_NARROW, or a multiple of 16); a panel begins `stride` pairs
  * after the one before. out: 64-byte aligned when wide. */
 void pairs_lay(uint32_t *out, size_t stride, size_t columns, const uint16_t *src, size_t ld, size_t k, size_t n);
+/* The same of src (n, k), row stride ld. k is a multiple of 32, columns of 16. */
+void pairs_turn(uint32_t *out, size_t stride, size_t columns, const uint16_t *src, size_t ld, size_t k, size_t n);
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -43,6 +45,30 @@ PAIRS_INLINE void pairs_add(__m512 sum[PAIRS_NARROW][2], const uint32_t *panel, 
             sum[i][0] = _mm512_dpbf16_ps(sum[i][0], low, v);
             sum[i][1] = _mm512_dpbf16_ps(sum[i][1], high, v);
         }
+    }
+}
+
+/* a (16, 16) words become their transpose. */
+__attribute__((always_inline, target("avx512f"))) static inline void pairs_transpose(__m512i a[16])
+{
+    __m512i b[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i += 4) { /* 4 x 4 words within each quarter of 128 bits */
+        __m512i p = _mm512_unpacklo_epi32(a[i], a[i + 1]), q = _mm512_unpackhi_epi32(a[i], a[i + 1]),
+                r = _mm512_unpacklo_epi32(a[i + 2], a[i + 3]), s = _mm512_unpackhi_epi32(a[i + 2], a[i + 3]);
+        b[i] = _mm512_unpacklo_epi64(p, r);
+        b[i + 1] = _mm512_unpackhi_epi64(p, r);
+        b[i + 2] = _mm512_unpacklo_epi64(q, s);
+        b[i + 3] = _mm512_unpackhi_epi64(q, s);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) { /* then the quarters: of b[i + 4 j], quarter k is word 4 j .. of row 4 k + i */
+        __m512i p = _mm512_shuffle_i32x4(b[i], b[i + 4], 0x88), q = _mm512_shuffle_i32x4(b[i], b[i + 4], 0xdd),
+                r = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0x88), s = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0xdd);
+        a[i] = _mm512_shuffle_i32x4(p, r, 0x88);
+        a[i + 8] = _mm512_shuffle_i32x4(p, r, 0xdd);
+        a[i + 4] = _mm512_shuffle_i32x4(q, s, 0x88);
+        a[i + 12] = _mm512_shuffle_i32x4(q, s, 0xdd);
     }
 }
 

@@ -138,30 +138,6 @@ static void lay_x(const struct sens_lay *l)
         memset(l->out + c / SENS_WIDE * l->stride + full * SENS_WIDE, 0, (l->words - full) * SENS_WIDE * sizeof *l->out);
 }
 
-/* a (16, 16) becomes its transpose. */
-__attribute__((always_inline, target("avx512f"))) static inline void transpose(__m512i a[16])
-{
-    __m512i b[16];
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i += 4) { /* 4 x 4 words within each quarter of 128 bits */
-        __m512i p = _mm512_unpacklo_epi32(a[i], a[i + 1]), q = _mm512_unpackhi_epi32(a[i], a[i + 1]),
-                r = _mm512_unpacklo_epi32(a[i + 2], a[i + 3]), s = _mm512_unpackhi_epi32(a[i + 2], a[i + 3]);
-        b[i] = _mm512_unpacklo_epi64(p, r);
-        b[i + 1] = _mm512_unpackhi_epi64(p, r);
-        b[i + 2] = _mm512_unpacklo_epi64(q, s);
-        b[i + 3] = _mm512_unpackhi_epi64(q, s);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) { /* then the quarters: of b[i + 4 j], quarter k is word 4 j .. of row 4 k + i */
-        __m512i p = _mm512_shuffle_i32x4(b[i], b[i + 4], 0x88), q = _mm512_shuffle_i32x4(b[i], b[i + 4], 0xdd),
-                r = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0x88), s = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0xdd);
-        a[i] = _mm512_shuffle_i32x4(p, r, 0x88);
-        a[i + 8] = _mm512_shuffle_i32x4(p, r, 0xdd);
-        a[i + 4] = _mm512_shuffle_i32x4(q, s, 0x88);
-        a[i + 12] = _mm512_shuffle_i32x4(q, s, 0xdd);
-    }
-}
-
 /* 32 of k (fewer at the end) and 16 columns (fewer at the end) of src. */
 TILES_CODE static void lay_tile(uint32_t *out, const uint16_t *src, size_t ld, size_t k, __mmask16 mask)
 {
@@ -172,7 +148,7 @@ TILES_CODE static void lay_tile(uint32_t *out, const uint16_t *src, size_t ld, s
                 odd = _mm256_maskz_loadu_epi16(2 * p + 1 < k ? mask : 0, src + (2 * p + 1 < k ? (2 * p + 1) * ld : 0));
         a[p] = _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
     }
-    transpose(a);
+    pairs_transpose(a);
 #pragma GCC unroll 16
     for (size_t p = 0; p < 16; p++)
         _mm512_store_si512(out + p * 16, a[p]);

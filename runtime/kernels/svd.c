@@ -400,6 +400,11 @@ out:
     return rc;
 }
 
+static bool by_lanczos(size_t q, size_t r)
+{
+    return q > SMALL && r * 6 <= q;
+}
+
 /* v row-major (q, r): the leading eigenvectors of g, which may be destroyed. */
 static int leading(double *g, size_t q, size_t r, double *v, struct err *e)
 {
@@ -410,7 +415,7 @@ static int leading(double *g, size_t q, size_t r, double *v, struct err *e)
         rc = err_nomem(e, q * r * 8, "singular vectors");
         goto out;
     }
-    if (q > SMALL && r * 6 <= q)
+    if (by_lanczos(q, r))
         rc = lanczos(g, q, r, z, &done, e);
     if (!rc && !done)
         rc = eigen(g, q, r, w, z, e);
@@ -566,10 +571,12 @@ out:
 
 uint64_t svd_memory(size_t m, size_t n, size_t r)
 {
-    uint64_t p = m > n ? m : n, q = m > n ? n : m, basis = 24 * (r + 16) + 8 * r;
+    uint64_t p = m > n ? m : n, q = m > n ? n : m, basis = 24 * (r + 16) + 8 * r, lapack = 80 * q; /* (nb + 6) n, nb at most 64 */
     if (basis > q / 4 * 3)
         basis = q / 4 * 3;
-    return 8 * (q * q + q * CHUNK + 2 * (p + q) * r + 2 * q * basis + 2 * basis * basis);
+    if (!by_lanczos(q, r))
+        basis = 0;
+    return 8 * (q * q + q * CHUNK + 2 * (p + q) * r + 2 * q * basis + 2 * basis * basis + lapack);
 }
 
 double svd_flops(size_t m, size_t n, size_t r)
