@@ -591,8 +591,8 @@ static dnnl_status_t choose_layout(struct lib_layout *l)
     return md_strides(&l->md, l->k, l->n, lib_type(l->t), l->n, 1);
 }
 
-/* Tile units take B in blocks of 32 rows, neighbours of k side by side: one block after the other is a panel of pairs.h, which is faster
- * than the library's reorder (half of a product of few rows; docs/performance.md). */
+/* Tile units take B in blocks of 32 of k, neighbours side by side: one block after the other they are a panel of pairs.h, and pairs.c lays
+ * that out in a fraction of the time of the library's reorder (docs/performance.md). 0: the layout is another. */
 static size_t panel_columns(const struct lib_layout *l)
 {
     static const struct {

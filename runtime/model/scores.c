@@ -150,7 +150,7 @@ struct finish {
     double *sums; /* of rows */
 };
 
-/* Summed up and rounded in one go, as many rows at a time as PIECE holds, at least one. */
+/* Summed up and rounded in one go, as many rows at a time as PIECE holds; cols is at most PIECE. */
 static int finish_bf16_rows(const struct finish *f, size_t row, size_t n, const float *S, size_t cols, struct err *e)
 {
     uint16_t h[PIECE];

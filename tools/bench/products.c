@@ -2,8 +2,9 @@
  *
  * bench products: what the matrix products of the sensitivity pass reach alone, in the shapes of a model: for each kind of
  * matrix forward (x W^T), backward (dy W) and scores (|W * dY^T X|, rows cut into equal sequences), in GFLOP/s of one processor
- * (by processor time). Operands are random, one set for all matrices, and larger than the caches. The last line weighs them as one layer of the pass uses them (forward twice but for
- * down_proj, backward and scores once): tokens a second of processor time that the products alone would allow.
+ * (by processor time). Operands are random, one set for all matrices, and larger than the caches. The last line weighs them as one
+ * layer of the pass uses them (forward twice but for down_proj, backward and scores once): tokens a second of processor time that the
+ * products alone would allow.
  *
  *   bench CONFIG.json [bf16|f32] [SEQUENCES] [TOKENS A SEQUENCE] [REPETITIONS] [THREADS]
  */
@@ -77,14 +78,10 @@ struct operands {
 
 static void operands_free(struct operands *o)
 {
-    if (o->W)
-        big_free(o->W, o->weights * sizeof(float));
-    if (o->x)
-        big_free(o->x, o->acts * sizeof(float));
-    if (o->dy)
-        big_free(o->dy, o->acts * sizeof(float));
-    if (o->y)
-        big_free(o->y, o->results * sizeof(float));
+    big_free(o->W, o->weights * sizeof(float));
+    big_free(o->x, o->acts * sizeof(float));
+    big_free(o->dy, o->acts * sizeof(float));
+    big_free(o->y, o->results * sizeof(float));
 }
 
 static size_t larger(size_t a, size_t b)
